@@ -1,0 +1,183 @@
+package policies
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"weir/arrays"
+	"weir/streams"
+)
+
+// Errors that callers test for.
+var (
+	// ErrUnknownPolicy: no policy has that name.
+	ErrUnknownPolicy = errors.New("policies: unknown policy")
+	// ErrUnmatched: no policy's pattern matches the tag.
+	ErrUnmatched = errors.New("policies: no policy matches the tag")
+	// ErrTag: the tag cannot name a stream.
+	ErrTag = errors.New("policies: bad tag")
+	// ErrData: the body is not what the policy takes.
+	ErrData = errors.New("policies: bad data")
+	// ErrConflict: the stream belongs to another policy.
+	ErrConflict = errors.New("policies: stream belongs to another policy")
+)
+
+// Keep says what of a record goes to the stream.
+type Keep string
+
+const (
+	// Verbatim keeps the msgpack entries, [time, record] back to back, as they came.
+	Verbatim Keep = "verbatim"
+	// Text keeps the text of each record: a string as it is; of a map the
+	// policy's field, ended by a line feed where it has none.
+	Text Keep = "text"
+	// Bytes keeps the bytes of each record: a string or binary as it is; of a
+	// map the policy's field, with nothing added.
+	Bytes Keep = "bytes"
+)
+
+// A Policy is one ingestion policy.
+type Policy struct {
+	Name  string
+	Match string // fluentd patterns, separated by white space
+	Keep  Keep
+	// Field of a record that is a map; empty takes the first of message, log,
+	// text, data, value that is there, or the only field.
+	Field string
+	// Array is what is built from the stream; nil is nothing.
+	Array *arrays.Spec
+	// Dedupe is "chunk", the sender's chunk id or Idempotency-Key, or
+	// "content", which also takes an equal body for the same one.
+	Dedupe string
+	// MaxBytes bounds one batch; 0 is the listener's bound.
+	MaxBytes int64
+}
+
+// A Refused is a part of a batch that is no entry.
+type Refused struct {
+	Reason string // a stable word, such as "bad-record"
+	Detail string
+	Data   []byte
+}
+
+// A Batch is what one sender's chunk, message or body holds for one tag. Its
+// bytes are copied before Keep returns.
+type Batch struct {
+	Tag    string
+	Policy string // by name, instead of by the tag; empty routes
+	// Entries are msgpack values [time, record] back to back, well formed, or
+	// with Raw the bytes of a body of which nothing is known.
+	Entries []byte
+	Raw     bool
+	Records int // entries; 0 is unknown
+	// ID is the sender's identity of the batch (chunk id, Idempotency-Key);
+	// empty is none.
+	ID      []byte
+	Peer    string // address, for dead letters and logs
+	Refused []Refused
+}
+
+// A Kept is what became of a batch. When Err is nil all of it is durable: in
+// the stream, or its refused parts in the dead letters.
+type Kept struct {
+	Policy     string
+	Stream     *streams.Stream // nil when nothing but dead letters was kept
+	Generation uint64
+	Offset     int64
+	Length     int64
+	Duplicate  bool
+	Dead       int // parts that went to the dead letters
+	Err        error
+}
+
+// Options of a Router.
+type Options struct {
+	Policies []Policy // in order; none is Default
+	Streams  *streams.Store
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Default is the policy of a weir without configuration: every tag, verbatim.
+func Default() Policy { return Policy{Name: "default", Match: "**", Keep: Verbatim} }
+
+// A Router keeps batches. All methods are safe for concurrent use.
+type Router struct{}
+
+// New checks the policies and makes a router.
+func New(o Options) (*Router, error) { panic("unwritten") }
+
+// Validate says what is wrong with a policy; keys are names of fields as the
+// configuration has them (name, match, keep, field, array.kind, dedupe, …).
+func (p Policy) Validate() map[string]error { panic("unwritten") }
+
+// Policies lists the policies in order.
+func (r *Router) Policies() []Policy { panic("unwritten") }
+
+// Policy gives a policy by name.
+func (r *Router) Policy(name string) (Policy, bool) { panic("unwritten") }
+
+// Route gives the policy that takes a tag.
+func (r *Router) Route(tag string) (Policy, bool) { panic("unwritten") }
+
+// Of gives the policy that a stream was made by, or that its name routes to.
+func (r *Router) Of(st *streams.Stream) (Policy, bool) { panic("unwritten") }
+
+// Keep stores batches with one commit and writes what became of b[i] to
+// kept[i]; it returns when all of it is durable or has an Err. With accepted
+// an unmatched tag, or data that the policy cannot use, goes to the dead
+// letters, for senders that cannot be told; without, it is an Err and nothing
+// is kept of that batch.
+func (r *Router) Keep(ctx context.Context, b []Batch, kept []Kept, accepted bool) {
+	panic("unwritten")
+}
+
+// Target gives the stream for an upload of raw bytes to a name, made when it
+// is missing: ErrTag, ErrUnmatched or ErrConflict where it cannot be.
+func (r *Router) Target(name string) (*streams.Stream, Policy, error) { panic("unwritten") }
+
+// DeadLetter keeps bytes that could not be used, once for each ID, in the
+// stream "_dead.POLICY" as one msgpack entry [time, {reason, detail, policy,
+// tag, peer, stream, generation, offset, length, data}].
+func (r *Router) DeadLetter(ctx context.Context, d Dead) error { panic("unwritten") }
+
+// A Dead is a dead letter.
+type Dead struct {
+	Policy, Tag, Peer string
+	Reason, Detail    string
+	Stream            string // where the bytes also are, if anywhere
+	Generation        uint64
+	Offset, Length    int64
+	Data              []byte
+	ID                []byte
+}
+
+// CountRefused counts what a listener refused before it came to a batch.
+func (r *Router) CountRefused(reason string, records, bytes int64) { panic("unwritten") }
+
+// Stats counts since New.
+type Stats struct {
+	Policies  map[string]PolicyStats
+	Refused   map[string]Count // by reason, told to the sender or not
+	Unmatched map[string]int64 // by tag, the most frequent only
+}
+
+// A Count is of records, where they are known, and bytes.
+type Count struct{ Records, Bytes int64 }
+
+// PolicyStats counts for one policy.
+type PolicyStats struct{ Batches, Records, Bytes, Duplicates, Dead int64 }
+
+// Stats gives the counters.
+func (r *Router) Stats() Stats { panic("unwritten") }
+
+// A Pattern is a list of fluentd match patterns.
+type Pattern struct{}
+
+// ParsePattern reads patterns separated by white space.
+func ParsePattern(s string) (*Pattern, error) { panic("unwritten") }
+
+// Match tells whether a tag matches.
+func (p *Pattern) Match(tag string) bool { panic("unwritten") }
