@@ -1,0 +1,69 @@
+package forward
+
+import "sync"
+
+// A budget bounds the bytes that all connections hold. Who wants more than
+// is left waits until others give back. One lease at a time may go beyond
+// the budget, so that connections which each hold half a message never wait
+// for one another for ever.
+type budget struct {
+	mu      sync.Mutex
+	max     int64
+	used    int64
+	beyond  *lease        // the lease that may exceed max
+	changed chan struct{} // closed when something was given back; nil when nobody waits
+}
+
+// A lease is what one connection holds of a budget.
+type lease struct {
+	*budget
+	held int64
+}
+
+// take adds n bytes to the lease, and waits for them until done is closed:
+// it gives false then.
+func (l *lease) take(n int64, done <-chan struct{}) bool {
+	l.mu.Lock()
+	for l.used+n > l.max && l.beyond != l {
+		if l.beyond == nil {
+			l.beyond = l
+			break
+		}
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-done:
+			return false
+		}
+		l.mu.Lock()
+	}
+	l.used += n
+	l.held += n
+	l.mu.Unlock()
+	return true
+}
+
+// give returns n bytes.
+func (l *lease) give(n int64) {
+	if n == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used -= n
+	l.held -= n
+	if l.beyond == l && l.used <= l.max {
+		l.beyond = nil
+	}
+	if l.beyond == l && l.held == 0 {
+		l.beyond = nil
+	}
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}

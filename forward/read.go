@@ -1,0 +1,132 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// errDrained: everything that had arrived before a shutdown is read.
+var errDrained = errors.New("forward: drained")
+
+// fill reads once, into a buffer that has room.
+func (c *conn) fill() error {
+	if c.eof {
+		return io.EOF
+	}
+	if c.w == len(c.buf) && !c.enlarge() {
+		return errGone
+	}
+	for {
+		wait, patience := c.patience()
+		c.nc.SetReadDeadline(wait)
+		draining := c.s.draining.Load()
+		if draining {
+			c.nc.SetReadDeadline(time.Now().Add(drainQuiet))
+		}
+		n, err := c.nc.Read(c.buf[c.w:])
+		c.w += n
+		if n > 0 {
+			c.eof = errors.Is(err, io.EOF)
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		switch {
+		case draining:
+			return errDrained
+		case c.s.draining.Load():
+		case patience == "buffer":
+			c.shrink()
+		default:
+			return fmt.Errorf("forward: nothing came for %s: %w", patience, err)
+		}
+	}
+}
+
+// patience gives the moment at which waiting for bytes ends, zero for never,
+// and the setting that says so.
+func (c *conn) patience() (until time.Time, setting string) {
+	o := &c.s.o
+	switch {
+	case c.w > c.r:
+		return time.Now().Add(o.StallTimeout), "stall_timeout"
+	case len(c.buf) > smallBuffer || cap(c.dec.arena.buf) > 0:
+		return time.Now().Add(idleBuffer), "buffer"
+	case o.IdleTimeout > 0:
+		return time.Now().Add(o.IdleTimeout), "idle_timeout"
+	}
+	return time.Time{}, ""
+}
+
+// compact moves what is left to the start of the buffer.
+func (c *conn) compact() {
+	if c.r > 0 {
+		copy(c.buf, c.buf[c.r:c.w])
+		c.w -= c.r
+		c.r = 0
+	}
+}
+
+// enlarge makes the buffer larger: to the common size, then by doubling for a
+// message that needs it, as its bytes come.
+func (c *conn) enlarge() bool {
+	size := readBuffer
+	if len(c.buf) >= readBuffer {
+		size = 2 * len(c.buf)
+		if need := int(min(c.need, uint64(c.s.o.MaxMessage))); c.cut && need > len(c.buf) && need < size {
+			size = need + smallBuffer
+		}
+	}
+	if !c.lease.take(int64(size), c.s.ctx.Done()) {
+		return false
+	}
+	old := c.buf
+	c.buf = make([]byte, size)
+	copy(c.buf, old[:c.w])
+	c.release(old)
+	return true
+}
+
+// shrink gives back the buffer of a connection that is idle.
+func (c *conn) shrink() {
+	c.dec.reset()
+	c.dec.arena.reset(0)
+	if len(c.buf) > smallBuffer {
+		c.release(c.buf)
+		c.buf = make([]byte, smallBuffer)
+	}
+}
+
+// release gives back the memory of a buffer.
+func (c *conn) release(b []byte) {
+	if len(b) > smallBuffer {
+		c.lease.give(int64(len(b)))
+	}
+}
+
+// close ends the connection in order: our side first, so that the last acks
+// arrive, then, when the peer has closed its side or its time is over, the rest.
+func (c *conn) close() {
+	if c.eof {
+		return
+	}
+	if w, ok := c.nc.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
+		return
+	}
+	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		if w, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
+			w.CloseWrite()
+		}
+	}
+	c.nc.SetReadDeadline(time.Now().Add(c.s.o.Linger))
+	for {
+		if _, err := c.nc.Read(c.buf); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrClosed is what Serve returns once the server is shut down.
+var ErrClosed = errors.New("forward: server is shut down")
+
+// A Server takes connections from listeners and hands their messages to its
+// handler. Its methods are safe for concurrent use.
+type Server struct {
+	o         Options
+	count     counters
+	log       limitedLog
+	budget    budget
+	inflaters inflaters
+	slots     chan struct{} // one for each open connection
+
+	ctx    context.Context // ends when a shutdown gives up
+	cancel context.CancelFunc
+
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining begins
+
+	mu        sync.Mutex
+	until     time.Time // when draining stops to read
+	listeners map[closer]struct{}
+	conns     map[*conn]struct{}
+	done      sync.WaitGroup // connections
+}
+
+type closer interface{ Close() error }
+
+// NewServer checks the options; the error names each field that is wrong.
+func NewServer(o Options) (*Server, error) {
+	if bad := o.Validate(); len(bad) > 0 {
+		errs := make([]error, 0, len(bad))
+		for k, err := range bad {
+			errs = append(errs, fmt.Errorf("forward: option %s: %w", k, err))
+		}
+		slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+		return nil, errors.Join(errs...)
+	}
+	o = o.withDefaults()
+	s := &Server{
+		o: o, log: limitedLog{log: o.Log, now: o.Now},
+		inflaters: newInflaters(runtime.GOMAXPROCS(0)),
+		slots:     make(chan struct{}, o.MaxConnections),
+		drained:   make(chan struct{}),
+		listeners: map[closer]struct{}{}, conns: map[*conn]struct{}{},
+	}
+	s.budget.max = o.MaxBytes
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Serve accepts connections until the listener fails or the server is shut
+// down, when it returns ErrClosed. It closes the listener. A TLS listener's
+// connections make their handshake here, within Options.HandshakeTimeout.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.track(l) {
+		return ErrClosed
+	}
+	defer s.untrack(l)
+	for pause := time.Duration(0); ; {
+		select {
+		case s.slots <- struct{}{}:
+		case <-s.drained:
+			return ErrClosed
+		}
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.start(nc)
+			continue
+		}
+		<-s.slots
+		if s.draining.Load() {
+			return ErrClosed
+		}
+		if !isTemporary(err) {
+			return fmt.Errorf("forward: accept on %s: %w", l.Addr(), err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.log.warn("accept", "cannot accept a connection; trying again", "listener", l.Addr().String(), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-s.drained:
+			return ErrClosed
+		}
+	}
+}
+
+// isTemporary tells whether accepting may work again, as when the process has
+// too many open files.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// track remembers what Shutdown must close; false when it already began.
+func (s *Server) track(l closer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		l.Close()
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+// untrack closes and forgets.
+func (s *Server) untrack(l closer) {
+	l.Close()
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+}
+
+// start serves a connection, which has a slot.
+func (s *Server) start(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		nc.Close()
+		<-s.slots
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.done.Add(1)
+	s.count.open.Add(1)
+	s.count.accepted.Add(1)
+	go func() {
+		defer s.end(c)
+		c.serve()
+	}()
+}
+
+// end forgets a connection.
+func (s *Server) end(c *conn) {
+	c.nc.Close()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.count.open.Add(-1)
+	<-s.slots
+	s.done.Done()
+}
+
+// drainQuiet is how long a connection must be silent during a shutdown to be
+// taken for read to its end, and drainMost how long a peer that goes on
+// sending is heard.
+const (
+	drainQuiet = 20 * time.Millisecond
+	drainMost  = time.Second
+)
+
+// Shutdown stops accepting, lets each connection read what has arrived, keep
+// it and send its acks, and closes it in order. When ctx ends before that,
+// handlers are told to give up, connections are closed as they are, without
+// acks for what is not kept, and the error is the context's.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.draining.Swap(true) {
+		s.until = time.Now().Add(drainMost)
+		close(s.drained)
+	}
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.conns {
+		c.nc.SetReadDeadline(time.Now())
+	}
+	s.mu.Unlock()
+
+	finished := make(chan struct{})
+	go func() { s.done.Wait(); close(finished) }()
+	defer s.cancel()
+	select {
+	case <-finished:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.nc.Close()
+	}
+	s.mu.Unlock()
+	<-finished
+	return ctx.Err()
+}
