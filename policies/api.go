@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -20,6 +19,8 @@ var (
 	ErrTag = errors.New("policies: bad tag")
 	// ErrData: the body is not what the policy takes.
 	ErrData = errors.New("policies: bad data")
+	// ErrTooLarge: the batch is larger than its policy allows.
+	ErrTooLarge = errors.New("policies: batch is too large")
 	// ErrConflict: the stream belongs to another policy.
 	ErrConflict = errors.New("policies: stream belongs to another policy")
 )
@@ -103,46 +104,6 @@ type Options struct {
 // Default is the policy of a weir without configuration: every tag, verbatim.
 func Default() Policy { return Policy{Name: "default", Match: "**", Keep: Verbatim} }
 
-// A Router keeps batches. All methods are safe for concurrent use.
-type Router struct{}
-
-// New checks the policies and makes a router.
-func New(o Options) (*Router, error) { panic("unwritten") }
-
-// Validate says what is wrong with a policy; keys are names of fields as the
-// configuration has them (name, match, keep, field, array.kind, dedupe, …).
-func (p Policy) Validate() map[string]error { panic("unwritten") }
-
-// Policies lists the policies in order.
-func (r *Router) Policies() []Policy { panic("unwritten") }
-
-// Policy gives a policy by name.
-func (r *Router) Policy(name string) (Policy, bool) { panic("unwritten") }
-
-// Route gives the policy that takes a tag.
-func (r *Router) Route(tag string) (Policy, bool) { panic("unwritten") }
-
-// Of gives the policy that a stream was made by, or that its name routes to.
-func (r *Router) Of(st *streams.Stream) (Policy, bool) { panic("unwritten") }
-
-// Keep stores batches with one commit and writes what became of b[i] to
-// kept[i]; it returns when all of it is durable or has an Err. With accepted
-// an unmatched tag, or data that the policy cannot use, goes to the dead
-// letters, for senders that cannot be told; without, it is an Err and nothing
-// is kept of that batch.
-func (r *Router) Keep(ctx context.Context, b []Batch, kept []Kept, accepted bool) {
-	panic("unwritten")
-}
-
-// Target gives the stream for an upload of raw bytes to a name, made when it
-// is missing: ErrTag, ErrUnmatched or ErrConflict where it cannot be.
-func (r *Router) Target(name string) (*streams.Stream, Policy, error) { panic("unwritten") }
-
-// DeadLetter keeps bytes that could not be used, once for each ID, in the
-// stream "_dead.POLICY" as one msgpack entry [time, {reason, detail, policy,
-// tag, peer, stream, generation, offset, length, data}].
-func (r *Router) DeadLetter(ctx context.Context, d Dead) error { panic("unwritten") }
-
 // A Dead is a dead letter.
 type Dead struct {
 	Policy, Tag, Peer string
@@ -153,9 +114,6 @@ type Dead struct {
 	Data              []byte
 	ID                []byte
 }
-
-// CountRefused counts what a listener refused before it came to a batch.
-func (r *Router) CountRefused(reason string, records, bytes int64) { panic("unwritten") }
 
 // Stats counts since New.
 type Stats struct {
@@ -169,15 +127,3 @@ type Count struct{ Records, Bytes int64 }
 
 // PolicyStats counts for one policy.
 type PolicyStats struct{ Batches, Records, Bytes, Duplicates, Dead int64 }
-
-// Stats gives the counters.
-func (r *Router) Stats() Stats { panic("unwritten") }
-
-// A Pattern is a list of fluentd match patterns.
-type Pattern struct{}
-
-// ParsePattern reads patterns separated by white space.
-func ParsePattern(s string) (*Pattern, error) { panic("unwritten") }
-
-// Match tells whether a tag matches.
-func (p *Pattern) Match(tag string) bool { panic("unwritten") }

@@ -1,0 +1,147 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// meaning finds what is well written but cannot be.
+func (d *decoder) meaning(c *Config) {
+	if c.Data == "" {
+		d.at("data", errors.New("is empty: name the folder that holds the data"))
+	}
+	d.listeners(c)
+	d.security(c.Forward)
+	d.stores(c)
+	d.policies(c.Policies)
+	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	d.oneOf("log.format", c.Log.Format, "text", "json")
+}
+
+// at reports a mistake of the value at a path, or of the nearest place above
+// it when the file leaves it out.
+func (d *decoder) at(path string, err error) {
+	for p := path; ; {
+		if where, ok := d.places[p]; ok {
+			d.errorf(where, "%s: %v", path, err)
+			return
+		}
+		i := strings.LastIndexAny(p, ".[")
+		if i < 0 {
+			d.errorf(place{1, 1}, "%s: %v", path, err)
+			return
+		}
+		p = p[:i]
+	}
+}
+
+func (d *decoder) oneOf(path, value string, words ...string) {
+	if !slices.Contains(words, value) {
+		d.at(path, fmt.Errorf("%q is not known: write %s", value, strings.Join(words, ", ")))
+	}
+}
+
+func (d *decoder) listeners(c *Config) {
+	d.address("http.listen", c.HTTP.Listen)
+	for i, a := range c.Forward.Listen {
+		d.address(fmt.Sprintf("forward.listen[%d]", i), a)
+	}
+	if c.HTTP.MaxBody == 0 {
+		d.at("http.max_body", errors.New("is 0: write a size such as 64MiB"))
+	}
+	if c.HTTP.BodyMemory < c.HTTP.MaxBody {
+		d.at("http.body_memory", fmt.Errorf("%s is less than max_body, %s: no such body would fit", c.HTTP.BodyMemory, c.HTTP.MaxBody))
+	}
+	t := c.Forward.TLS
+	switch {
+	case (t.CertFile == "") != (t.KeyFile == ""):
+		d.at("forward.tls", errors.New("needs both cert_file and key_file"))
+	case t.CertFile == "" && t.ClientCAFile != "":
+		d.at("forward.tls.client_ca_file", errors.New("needs cert_file and key_file, too"))
+	}
+	d.oneOf("forward.tls.min_version", t.MinVersion, "1.2", "1.3")
+	if len(c.Forward.Listen) == 0 && c.Forward.UDPHeartbeat {
+		d.at("forward.udp_heartbeat", errors.New("needs an address in forward.listen"))
+	}
+}
+
+// address checks "host:port"; a host name is looked up when it is bound.
+func (d *decoder) address(path, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		d.at(path, fmt.Errorf("%q is no address: write HOST:PORT, such as 127.0.0.1:8880 or [::]:8880", address))
+		return
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		d.at(path, fmt.Errorf("%q is no port: write a number from 1 to 65535, or 0 for any free one (%d is none)", port, n))
+	}
+}
+
+// security checks what only the text shows; the rest is forward's to say.
+func (d *decoder) security(f Forward) {
+	o := f.Options()
+	o.Handler = nobody{}
+	for key, err := range o.Validate() {
+		key = strings.NewReplacer("security.user[", "security.users[", "security.client[", "security.clients[").Replace(key)
+		if d.source.Offline && (key == "security.shared_key" && f.Security.SharedKey.Source != "") {
+			continue
+		}
+		d.at("forward."+key, err)
+	}
+	if f.Security == nil {
+		return
+	}
+	for i, c := range f.Security.Clients {
+		path := fmt.Sprintf("forward.security.clients[%d].network", i)
+		if _, err := parseNetwork(c.Network); err != nil && c.Network != "" {
+			d.at(path, fmt.Errorf("%q is no network: write 10.0.0.0/8, fd00::/8 or one address", c.Network))
+		}
+	}
+}
+
+func (d *decoder) stores(c *Config) {
+	for _, n := range []struct {
+		path         string
+		value, least int64
+		write        string
+	}{
+		{"streams.segment_bytes", int64(c.Streams.SegmentBytes), 1 << 20, "1MiB"},
+		{"streams.live_segments", int64(c.Streams.LiveSegments), 1, "1"},
+		{"streams.large_bytes", int64(c.Streams.LargeBytes), 4 << 10, "4KiB"},
+		{"streams.chunk_bytes", int64(c.Streams.ChunkBytes), 1 << 20, "1MiB"},
+		{"streams.keys", int64(c.Streams.Keys), 1, "1"},
+		{"arrays.chunk_bytes", int64(c.Arrays.ChunkBytes), 4 << 10, "4KiB"},
+		{"arrays.cache_bytes", int64(c.Arrays.CacheBytes), 1 << 20, "1MiB"},
+		{"arrays.sync_every", int64(c.Arrays.SyncEvery), 1e6, "1ms"},
+	} {
+		if n.value < n.least {
+			d.at(n.path, fmt.Errorf("is too small: write %s or more", n.write))
+		}
+	}
+	if c.Streams.LargeBytes > c.Streams.SegmentBytes/2 {
+		d.at("streams.large_bytes", fmt.Errorf("%s is more than half of segment_bytes, %s: such appends would not fit a segment",
+			c.Streams.LargeBytes, c.Streams.SegmentBytes))
+	}
+}
+
+func (d *decoder) policies(list []Policy) {
+	if len(list) == 0 {
+		d.at("policies", errors.New("is empty: write at least one policy, or leave the key out"))
+	}
+	first := make(map[string]int)
+	for i, p := range list {
+		path := fmt.Sprintf("policies[%d]", i)
+		for key, err := range p.Policy().Validate() {
+			d.at(path+"."+key, err)
+		}
+		if j, again := first[p.Name]; again {
+			d.at(path+".name", fmt.Errorf("%q is already the name of policies[%d] at line %d: rename one", p.Name, j, d.places[fmt.Sprintf("policies[%d].name", j)].line))
+		} else if p.Name != "" {
+			first[p.Name] = i
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+
+	"weir/streams"
+)
+
+// Target gives the stream for an upload of raw bytes to a name, made when it
+// is missing: ErrTag, ErrUnmatched or ErrConflict where it cannot be.
+func (r *Router) Target(name string) (*streams.Stream, Policy, error) {
+	rt, err := r.find(target{tag: name})
+	if err != nil {
+		return nil, Policy{}, err
+	}
+	st, err := r.bind(rt)
+	if err != nil {
+		return nil, Policy{}, err
+	}
+	return st, rt.rule.Policy, nil
+}
+
+// Of gives the policy that a stream was made by, or that its name routes to
+// where that policy is no more.
+func (r *Router) Of(st *streams.Stream) (Policy, bool) {
+	if p, ok := r.Policy(st.Label()); ok {
+		return p, true
+	}
+	return r.Route(st.Name())
+}
+
+// bind gives the stream of a route and makes it when it is missing. A stream
+// keeps the policy that made it: its bytes mean what that policy says.
+func (r *Router) bind(rt *route) (*streams.Stream, error) {
+	if st := rt.stream.Load(); st != nil {
+		return st, nil
+	}
+	st, err := r.streams.Create(rt.tag, rt.rule.Name)
+	if errors.Is(err, streams.ErrName) {
+		return nil, fmt.Errorf("%w: %w", ErrTag, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("policies: make stream %q: %w", rt.tag, err)
+	}
+	if err := r.owned(rt, st); err != nil {
+		return nil, err
+	}
+	rt.stream.Store(st)
+	return st, nil
+}
+
+// owned is ErrConflict where a stream belongs to another policy than its route's.
+func (r *Router) owned(rt *route, st *streams.Stream) error {
+	owner := st.Label()
+	if owner == rt.rule.Name || r.inherits(rt.rule, owner) {
+		return nil
+	}
+	return fmt.Errorf("%w: stream %q was made by policy %q and policy %q cannot add to it: use another tag, or change the order or the patterns of the policies",
+		ErrConflict, short(rt.tag), owner, rt.rule.Name)
+}
+
+// inherits tells whether a rule goes on with streams of an owner that is not
+// configured: those of nobody, and those of the default policy where the bytes
+// mean the same.
+func (r *Router) inherits(ru *rule, owner string) bool {
+	if r.names[owner] != nil {
+		return false
+	}
+	return owner == "" || owner == Default().Name && ru.Policy.Keep == Default().Keep
+}

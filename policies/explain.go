@@ -1,0 +1,47 @@
+package policies
+
+// A Trial is one policy's pattern tried on a tag.
+type Trial struct {
+	Policy  string `json:"policy"`
+	Match   string `json:"match"`
+	Matches bool   `json:"matches"`
+	// Takes is set for the first policy that matches; those after it get
+	// nothing of the tag.
+	Takes bool `json:"takes"`
+}
+
+// An Explanation says where batches of a tag go, and why.
+type Explanation struct {
+	Tag    string  `json:"tag"`
+	Trials []Trial `json:"trials"` // in the order of the configuration
+	Policy string  `json:"policy,omitempty"`
+	Stream string  `json:"stream,omitempty"` // where batches are kept, dead letters included
+	Error  string  `json:"error,omitempty"`  // why the policy does not take them
+}
+
+// Explain tries each pattern on a tag, in order.
+func (r *Router) Explain(tag string) Explanation {
+	e := Explanation{Tag: tag, Stream: deadName}
+	for _, ru := range r.rules {
+		t := Trial{Policy: ru.Name, Match: ru.Match, Matches: ru.pattern.Match(tag)}
+		t.Takes = t.Matches && e.Policy == ""
+		if t.Takes {
+			e.Policy = ru.Name
+		}
+		e.Trials = append(e.Trials, t)
+	}
+	rt, err := r.find(target{tag: tag})
+	if err == nil {
+		e.Stream = tag
+		if st, ok := r.streams.Stream(tag); ok {
+			err = r.owned(rt, st)
+		}
+		if err != nil {
+			e.Stream = deadName + "." + rt.rule.Name
+		}
+	}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	return e
+}

@@ -1,0 +1,132 @@
+package policies
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"weir/forward"
+)
+
+// A refusal is a part of a batch that is not usable.
+type refusal struct {
+	reason, detail string
+	data           []byte
+	records        int
+}
+
+// extracted is what a policy keeps of a batch, and what it cannot use.
+type extracted struct {
+	data    []byte
+	records int
+	bad     []refusal
+}
+
+// extract takes from a batch what the policy keeps. Data is either part of
+// the batch or of the work's buffer. The error is ErrTooLarge or ErrData.
+func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
+	if ru.MaxBytes > 0 && int64(len(b.Entries)) > ru.MaxBytes {
+		return extracted{}, fmt.Errorf("%w: %d bytes, policy %q takes %d: send smaller chunks, or raise its max_bytes",
+			ErrTooLarge, len(b.Entries), ru.Name, ru.MaxBytes)
+	}
+	asIs := extracted{data: b.Entries, records: b.Records}
+	if ru.Policy.Keep == Verbatim && (!b.Raw || ru.Array == nil || ru.Array.Kind != kindMetrics) {
+		return asIs, nil
+	}
+	if b.Raw {
+		n, _, err := forward.Check(b.Entries)
+		asIs.records = n
+		switch {
+		case ru.Policy.Keep == Verbatim && err != nil:
+			return extracted{}, fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
+		case ru.Policy.Keep == Verbatim:
+			return asIs, nil
+		case err != nil:
+			asIs.records = 0
+			return asIs, nil
+		}
+	}
+	return ru.decode(w, b.Entries), nil
+}
+
+// decode takes the text or bytes of each entry. The only entry of a batch is
+// not copied when it is kept as it is.
+func (ru *rule) decode(w *work, entries []byte) (out extracted) {
+	start := len(w.text)
+	var alone []byte
+	for i := 0; len(entries) > 0; i++ {
+		e, rest, err := forward.Next(entries)
+		if len(rest) == len(entries) {
+			out.refuse("bad-entry", fmt.Sprintf("entry %d: %v", i, err), entries)
+			break
+		}
+		entries = rest
+		if err != nil {
+			out.refuse("bad-entry", fmt.Sprintf("entry %d: %v", i, err), e.Raw)
+			continue
+		}
+		if isMarker(e.Time) {
+			out.refuse(reasonMarker, "a group marker of Fluent Bit, no event", e.Raw)
+			continue
+		}
+		if i == 0 && len(rest) == 0 {
+			alone, err = ru.whole(e.Record)
+			if err == nil && alone != nil {
+				return extracted{data: alone, records: 1}
+			}
+		}
+		w.text, err = ru.appendRecord(w.text, e.Record)
+		if err != nil {
+			out.refuse(fieldReason(err), fmt.Sprintf("entry %d: %v", i, err), e.Raw)
+			continue
+		}
+		out.records++
+	}
+	out.data = w.text[start:len(w.text):len(w.text)]
+	return out
+}
+
+// refuse adds a part; parts of one reason go together.
+func (x *extracted) refuse(reason, detail string, data []byte) {
+	for i := range x.bad {
+		if b := &x.bad[i]; b.reason == reason {
+			b.data = append(b.data[:len(b.data):len(b.data)], data...)
+			b.records++
+			return
+		}
+	}
+	x.bad = append(x.bad, refusal{reason, detail, data, 1})
+}
+
+// isMarker tells whether a time is that of Fluent Bit's group markers: second
+// 2^32-1 begins a group, 2^32-2 ends it.
+func isMarker(t []byte) bool {
+	if len(t) != 10 || t[0] != 0xd7 || t[1] != 0 {
+		return false
+	}
+	return binary.BigEndian.Uint32(t[2:]) >= 0xfffffffe && binary.BigEndian.Uint32(t[6:]) == 0
+}
+
+// refusedParts are the parts of a batch that its listener could not use.
+func refusedParts(b *Batch) []refusal {
+	if len(b.Refused) == 0 {
+		return nil
+	}
+	out := make([]refusal, len(b.Refused))
+	for i, p := range b.Refused {
+		out[i] = refusal{reason: p.Reason, detail: p.Detail, data: p.Data, records: 1}
+	}
+	return out
+}
+
+var (
+	errNoField = errors.New("no field to keep")
+	errValue   = errors.New("value is no text")
+)
+
+func fieldReason(err error) string {
+	if errors.Is(err, errNoField) {
+		return "no-field"
+	}
+	return "bad-value"
+}

@@ -1,0 +1,94 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// How a policy tells a batch that came before.
+const (
+	DedupeChunk   = "chunk"   // by the sender's identity; the default
+	DedupeContent = "content" // by the bytes themselves
+)
+
+const kindMetrics = "metrics"
+
+// maxPolicyName leaves room for the dead letter stream's name.
+const maxPolicyName = 100
+
+// takes says what a stream must hold for a decoder to read it.
+var takes = map[string][]Keep{
+	"numbers":   {Text, Bytes},
+	"wav":       {Bytes},
+	kindMetrics: {Verbatim},
+}
+
+// Validate says what is wrong with a policy; keys are names of fields as the
+// configuration has them (name, match, keep, field, array.kind, dedupe, …).
+// Keep and Dedupe may be empty for verbatim and chunk.
+func (p Policy) Validate() map[string]error {
+	bad := make(map[string]error)
+	set := func(key string, err error) {
+		if err != nil {
+			bad[key] = err
+		}
+	}
+	set("name", checkName(p.Name))
+	_, err := ParsePattern(p.Match)
+	set("match", err)
+	set("keep", oneOf(string(p.Keep), "", string(Verbatim), string(Text), string(Bytes)))
+	set("dedupe", oneOf(p.Dedupe, "", DedupeChunk, DedupeContent))
+	if p.Field != "" && (p.Keep == Verbatim || p.Keep == "") {
+		set("field", errors.New("a policy that keeps verbatim keeps every field: remove field, or write keep: text"))
+	}
+	if p.MaxBytes < 0 {
+		set("max_bytes", errors.New("below zero: write a size such as 8MiB, or 0 for the listener's bound"))
+	}
+	if p.Array != nil {
+		for key, err := range p.Array.Validate() {
+			set("array."+key, err)
+		}
+		if bad["array.kind"] == nil && bad["keep"] == nil {
+			set("array.kind", p.checkArray())
+		}
+	}
+	return bad
+}
+
+// checkArray tells whether the decoder can read what the policy keeps.
+func (p Policy) checkArray() error {
+	keep := p.Keep
+	if keep == "" {
+		keep = Verbatim
+	}
+	want, known := takes[p.Array.Kind]
+	if !known || slices.Contains(want, keep) {
+		return nil
+	}
+	return fmt.Errorf("an array of kind %s is not built from what keep: %s stores: write keep: %s", p.Array.Kind, keep, want[0])
+}
+
+func checkName(name string) error {
+	if name == "" {
+		return errors.New("missing: give the policy a name")
+	}
+	if len(name) > maxPolicyName {
+		return fmt.Errorf("has %d bytes: use at most %d", len(name), maxPolicyName)
+	}
+	odd := strings.ContainsFunc(name, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
+	})
+	if odd || name[0] == '_' || name[0] == '.' {
+		return fmt.Errorf("%q is no name: use letters, digits, . _ and -, and begin with a letter or digit", name)
+	}
+	return nil
+}
+
+func oneOf(s string, words ...string) error {
+	if slices.Contains(words, s) {
+		return nil
+	}
+	return fmt.Errorf("%q is not known: write %s", s, strings.Join(words[1:], ", "))
+}
