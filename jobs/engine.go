@@ -1,0 +1,308 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Action is a kind of work.
+type Action struct {
+	Name string
+	// Run does one bounded step for a target. again says that another step
+	// would find work. What it did must be recorded by itself: a step that is
+	// interrupted is run again.
+	Run func(ctx context.Context, target string) (again bool, err error)
+}
+
+// Options of an Engine. The zero value is useful.
+type Options struct {
+	// Workers is how many jobs run at the same time; default 2.
+	Workers int
+	// Pause is the least time between two bursts of one job, so that a target
+	// that changes all the time is not worked on for every change; default 50 ms.
+	Pause time.Duration
+	// Retry is the first pause after a failure; it doubles up to MaxRetry.
+	// Defaults 200 ms and 30 s.
+	Retry, MaxRetry time.Duration
+	Log             *slog.Logger // default discards
+}
+
+// An Engine runs jobs. Its methods are safe for concurrent use.
+type Engine struct {
+	o      Options
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu      sync.Mutex
+	work    *sync.Cond
+	actions map[string]*Action
+	tasks   map[string]*task // by job id
+	ready   []*task
+	closed  bool
+}
+
+// A task is one job; the engine's lock guards it.
+type task struct {
+	id               string
+	action           *Action
+	target           string
+	state            State
+	message          string
+	created, updated time.Time
+	ended            time.Time // of the last burst
+	queued, running  bool
+	woken            bool // while it ran
+	runs, failures   int64
+	retry            time.Duration
+	timer            *time.Timer
+}
+
+// New starts an engine.
+func New(o Options) *Engine {
+	o.Workers = cmp.Or(o.Workers, 2)
+	o.Pause = cmp.Or(o.Pause, 50*time.Millisecond)
+	o.Retry = cmp.Or(o.Retry, 200*time.Millisecond)
+	o.MaxRetry = cmp.Or(o.MaxRetry, 30*time.Second)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{o: o, actions: map[string]*Action{}, tasks: map[string]*task{}}
+	e.work = sync.NewCond(&e.mu)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	for range o.Workers {
+		e.done.Go(e.worker)
+	}
+	return e
+}
+
+// Define makes an action known. Its name must be new.
+func (e *Engine) Define(a Action) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.actions[a.Name]; ok || a.Name == "" || a.Run == nil {
+		return fmt.Errorf("jobs: define action %q: it has no name or no function, or is defined already", a.Name)
+	}
+	e.actions[a.Name] = &a
+	return nil
+}
+
+// Wake queues the action for the target, unless it is queued already.
+func (e *Engine) Wake(action, target string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, ok := e.actions[action]
+	if !ok {
+		return fmt.Errorf("jobs: wake %q: there is no such action", action)
+	}
+	key := id(action, target)
+	t, ok := e.tasks[key]
+	if !ok {
+		now := time.Now()
+		t = &task{id: key, action: a, target: target, state: Queued, created: now, updated: now}
+		e.tasks[key] = t
+	}
+	e.wake(t)
+	return nil
+}
+
+// wake queues a task now, or when its pause is over.
+func (e *Engine) wake(t *task) {
+	switch {
+	case e.closed, t.queued, t.timer != nil: // what is due is not hurried
+	case t.running:
+		t.woken = true
+	default:
+		if left := e.o.Pause - time.Since(t.ended); left > 0 && !t.ended.IsZero() {
+			e.later(t, left)
+			return
+		}
+		e.enqueue(t)
+	}
+}
+
+// later queues a task after a while.
+func (e *Engine) later(t *task, d time.Duration) {
+	t.timer = time.AfterFunc(d, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		t.timer = nil
+		if !e.closed && !t.queued && !t.running {
+			e.enqueue(t)
+		}
+	})
+}
+
+func (e *Engine) enqueue(t *task) {
+	t.queued = true
+	if t.state != Failed {
+		t.set(Queued, "")
+	}
+	e.ready = append(e.ready, t)
+	e.work.Signal()
+}
+
+func (t *task) set(s State, message string) {
+	t.state, t.message, t.updated = s, message, time.Now()
+}
+
+// worker runs tasks, one step at a time so that none keeps the others waiting.
+func (e *Engine) worker() {
+	for {
+		e.mu.Lock()
+		for len(e.ready) == 0 && !e.closed {
+			e.work.Wait()
+		}
+		if e.closed {
+			e.mu.Unlock()
+			return
+		}
+		t := e.ready[0]
+		e.ready[0] = nil
+		e.ready = e.ready[1:]
+		t.queued, t.running, t.woken = false, true, false
+		t.set(Running, "")
+		e.mu.Unlock()
+
+		again, err := e.step(t)
+
+		e.mu.Lock()
+		e.finish(t, again, err)
+		e.mu.Unlock()
+	}
+}
+
+// step runs the action once; a panic is a failure of this job alone.
+func (e *Engine) step(t *task) (again bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.o.Log.Error("job panicked", "action", t.action.Name, "target", t.target, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return t.action.Run(e.ctx, t.target)
+}
+
+// finish decides what follows a step.
+func (e *Engine) finish(t *task, again bool, err error) {
+	t.running = false
+	t.runs++
+	switch {
+	case e.closed:
+	case err != nil:
+		e.fail(t, err)
+	case again:
+		t.retry = 0
+		e.enqueue(t)
+	default:
+		t.retry, t.ended = 0, time.Now()
+		t.set(Success, "")
+		if t.woken {
+			e.wake(t)
+		}
+	}
+}
+
+func (e *Engine) fail(t *task, err error) {
+	t.failures++
+	t.set(Failed, err.Error())
+	if t.retry == 0 {
+		e.o.Log.Error("job failed; it will be tried again", "action", t.action.Name, "target", t.target, "error", err)
+	}
+	t.retry = min(max(2*t.retry, e.o.Retry), e.o.MaxRetry)
+	e.later(t, t.retry)
+}
+
+// List shows all jobs, by target and action.
+func (e *Engine) List() []Job {
+	e.mu.Lock()
+	out := make([]Job, 0, len(e.tasks))
+	for _, t := range e.tasks {
+		out = append(out, t.resource())
+	}
+	e.mu.Unlock()
+	slices.SortFunc(out, func(a, b Job) int {
+		return cmp.Or(cmp.Compare(a.Target.Href, b.Target.Href), cmp.Compare(a.Action, b.Action))
+	})
+	return out
+}
+
+// Get shows one job by its id, "job/UUID".
+func (e *Engine) Get(id string) (Job, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, ok := e.tasks[id]
+	if !ok {
+		return Job{}, false
+	}
+	return t.resource(), true
+}
+
+// Stats counts jobs now, and steps since New.
+type Stats struct {
+	Queued, Running, Failed int64
+	Steps, Failures         int64
+}
+
+// Stats gives the counters.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var s Stats
+	for _, t := range e.tasks {
+		switch t.state {
+		case Queued:
+			s.Queued++
+		case Running:
+			s.Running++
+		case Failed:
+			s.Failed++
+		}
+		s.Steps += t.runs
+		s.Failures += t.failures
+	}
+	return s
+}
+
+// Idle tells whether no job is queued, waiting or running.
+func (e *Engine) Idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.tasks {
+		if t.queued || t.running || t.timer != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Close lets the running steps end, or cancels them when the context ends,
+// and takes no more.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.work.Broadcast()
+	for _, t := range e.tasks {
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+	}
+	e.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { e.done.Wait(); close(ended) }()
+	defer e.cancel()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		e.cancel()
+		<-ended
+		return fmt.Errorf("jobs: close: %w; running steps were interrupted and go on after the next start", ctx.Err())
+	}
+}
