@@ -2,108 +2,334 @@ package streams
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/vfs"
 )
 
 // A Store keeps streams in one folder. All methods are safe for concurrent use.
-type Store struct{}
+type Store struct {
+	o          Options
+	dir        string
+	lock       io.Closer
+	batchBytes int // from which a batch takes no more
 
-// A Stream is a handle of one stream of a Store; it stays valid until Close.
-type Stream struct{}
+	// Order of locks: mu, Stream.mu, segLog.mu; reg and watch.mu are leaves.
+	mu         sync.Mutex
+	work       *sync.Cond
+	filling    *batch
+	syncing    *batch
+	spare      *batch
+	roomCh     chan struct{}
+	order      uint32
+	keys       *keyTable
+	lastTime   int64
+	failed     error
+	retryAt    time.Time
+	backoff    time.Duration
+	closed     bool
+	refused    int64
+	duplicates int64
+
+	reg    sync.RWMutex // guards byName, byID
+	byName map[string]*Stream
+	byID   []*Stream
+	names  nameList
+
+	log         *segLog
+	handles     *handles
+	manifest    manifestFile
+	state       manifestState // of the manifest; the keeper's
+	free        atomic.Int64
+	freeChecked int64
+	uploadID    atomic.Uint64
+	doomed      []uint64 // the committer's: uploads of batches that failed
+	recovery    Recovery
+	count       counters
+	timing      timing
+
+	watch      watchers
+	wake       chan struct{}
+	stop       chan struct{}
+	kept       chan struct{}
+	committed  chan struct{}
+	folded     notifier
+	foldFailed atomic.Bool
+}
+
+const (
+	mib              = 1 << 20
+	maxLabel         = 4096
+	minSegment       = 64 << 10
+	biggestBatch     = 8 * mib
+	biggestSegment   = 1 << 30
+	uploadsFolder    = "uploads"
+	quarantineFolder = "quarantine"
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	def := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	large, live, keys := int64(o.LargeBytes), int64(o.LiveSegments), int64(o.Keys)
+	def(&o.SegmentBytes, 64*mib)
+	def(&o.ChunkBytes, 64*mib)
+	def(&o.MinFree, 64*mib)
+	def(&live, 3)
+	def(&keys, 1<<20)
+	def(&large, min(mib, o.SegmentBytes/8))
+	def((*int64)(&o.KeyAge), int64(24*time.Hour))
+	o.LargeBytes, o.LiveSegments, o.Keys = int(large), int(live), int(keys)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case o.SegmentBytes < minSegment || o.SegmentBytes > biggestSegment || o.SegmentBytes%sectorBytes != 0:
+		return o, fmt.Errorf("streams: SegmentBytes is %d; use a multiple of 512 from 64 KiB to 1 GiB", o.SegmentBytes)
+	case large < 1 || large > o.SegmentBytes/8:
+		return o, fmt.Errorf("streams: LargeBytes is %d; use at most an eighth of SegmentBytes", large)
+	case live < 0 || keys < 0 || o.ChunkBytes < 0 || o.MinFree < 0 || o.KeyAge < 0:
+		return o, errors.New("streams: an option is negative")
+	}
+	return o, nil
+}
 
 // Open opens or makes the store in dir and recovers what a crash left.
-func Open(dir string, o Options) (*Store, error) { panic("unwritten") }
+func Open(dir string, o Options) (*Store, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
+		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
+		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
+		handles: newHandles(o.FS),
+		wake:    make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
+	}
+	s.work = sync.NewCond(&s.mu)
+	if err := s.prepare(); err != nil {
+		return nil, fmt.Errorf("streams: open %s: %w", dir, err)
+	}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("streams: open %s: %w", dir, err), s.release())
+	}
+	s.filling = s.newBatch(nil, nil, nil, nil)
+	s.refreshFree()
+	go s.commitLoop()
+	go s.keeperLoop()
+	return s, nil
+}
+
+// prepare makes the folders and takes the lock.
+func (s *Store) prepare() error {
+	if err := s.o.FS.MkdirAll(s.dir); err != nil {
+		return err
+	}
+	lock, err := s.o.FS.Lock(path.Join(s.dir, "lock"))
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	for _, sub := range []string{"log", "manifest", "chunks", "keys", uploadsFolder, quarantineFolder} {
+		if err := s.o.FS.MkdirAll(path.Join(s.dir, sub)); err != nil {
+			return errors.Join(err, lock.Close())
+		}
+	}
+	for _, d := range []string{s.dir, path.Dir(s.dir)} {
+		if err := s.o.FS.SyncDir(d); err != nil {
+			return errors.Join(err, lock.Close())
+		}
+	}
+	s.manifest = manifestFile{fs: s.o.FS, dir: path.Join(s.dir, "manifest")}
+	return nil
+}
+
+func (s *Store) release() error {
+	s.handles.close()
+	s.manifest.abandon()
+	return errors.Join(s.log.close(), s.lock.Close())
+}
 
 // Close commits what was taken, and releases the folder.
-func (s *Store) Close() error { panic("unwritten") }
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.work.Signal()
+	s.mu.Unlock()
+	close(s.stop)
+	<-s.committed
+	<-s.kept
+	s.watch.close()
+	state := s.state
+	state.clean = s.log.last
+	err := s.writeManifest(state, nil)
+	return errors.Join(err, s.release())
+}
+
+// writeManifest makes a change durable, as a delta or as a new base.
+func (s *Store) writeManifest(state manifestState, entries []entry) error {
+	old := s.state
+	s.state = state
+	var err error
+	if s.manifest.grown() {
+		err = s.manifest.rewrite(state, s.allEntries(entries))
+	} else {
+		err = s.manifest.add(&frame{kind: frameDelta, state: state, entries: entries})
+	}
+	if err != nil {
+		s.state = old
+		return err
+	}
+	if old.keyFiles[0] != state.keyFiles[0] || old.keyFiles[1].number != state.keyFiles[1].number {
+		s.removeKeyFiles(state.keyFiles)
+	}
+	return nil
+}
+
+// allEntries gives entries for all streams that the manifest has or gets,
+// with the given changes.
+func (s *Store) allEntries(changes []entry) []entry {
+	changed := make(map[uint32]*entry, len(changes))
+	for i := range changes {
+		changed[changes[i].id] = &changes[i]
+	}
+	s.reg.RLock()
+	all := s.byID
+	s.reg.RUnlock()
+	entries := make([]entry, 0, len(all))
+	for _, st := range all {
+		if st == nil {
+			continue
+		}
+		st.mu.Lock()
+		e := entry{
+			id: st.id, named: true, name: st.name, label: st.label, drop: st.dropping, modified: st.modified,
+			generation: st.durable.generation, length: st.folded.length, records: st.folded.records, chunks: st.chunks,
+		}
+		if c := changed[st.id]; c != nil && c.generation == e.generation {
+			e.length, e.records, e.modified = c.length, c.records, c.modified
+			e.chunks = mergeChunks(st.chunks, c.chunks)
+		}
+		if st.listed || changed[st.id] != nil {
+			entries = append(entries, e)
+		}
+		st.mu.Unlock()
+	}
+	return entries
+}
 
 // Stream gives the handle of an existing stream.
-func (s *Store) Stream(name string) (*Stream, bool) { panic("unwritten") }
+func (s *Store) Stream(name string) (*Stream, bool) {
+	s.reg.RLock()
+	st := s.byName[name]
+	s.reg.RUnlock()
+	if st == nil {
+		return nil, false
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st, st.exists
+}
 
 // Create gives the handle of a stream and makes it when it is missing. The
 // stream and its label, an opaque text, become durable with its first append.
 // The label of an existing stream stays what it is.
-func (s *Store) Create(name, label string) (*Stream, error) { panic("unwritten") }
+func (s *Store) Create(name, label string) (*Stream, error) {
+	if len(name) == 0 || len(name) > MaxName || len(label) > maxLabel {
+		return nil, fmt.Errorf("%w: it has %d bytes (1 to %d are allowed), its label %d (up to %d)", ErrName, len(name), MaxName, len(label), maxLabel)
+	}
+	s.reg.RLock()
+	st := s.byName[name]
+	s.reg.RUnlock()
+	if st != nil {
+		return st, nil
+	}
+	s.reg.Lock()
+	defer s.reg.Unlock()
+	if st := s.byName[name]; st != nil {
+		return st, nil
+	}
+	return s.register(uint32(max(1, len(s.byID))), name, label), nil
+}
+
+// register adds a stream to the tables. The caller holds reg, or is alone.
+func (s *Store) register(id uint32, name, label string) *Stream {
+	first := tip{generation: 1}
+	st := &Stream{store: s, id: id, name: name, label: label, tip: first, durable: first}
+	for uint32(len(s.byID)) <= id {
+		s.byID = append(s.byID, nil)
+	}
+	s.byID[id] = st
+	s.byName[name] = st
+	return st
+}
+
+func (s *Store) byNumber(id uint32) *Stream {
+	s.reg.RLock()
+	defer s.reg.RUnlock()
+	if uint32(len(s.byID)) <= id {
+		return nil
+	}
+	return s.byID[id]
+}
 
 // Names gives up to limit names of streams that begin with prefix and sort
 // after the given one.
-func (s *Store) Names(prefix, after string, limit int) []string { panic("unwritten") }
-
-// Append keeps records, in order for each stream, with one commit, and writes
-// what became of recs[i] to res[i]. It returns when each is durable or has an
-// Err; the error is the first of them. Records of one call are independent.
-// The context bounds only the wait for room: what was taken is waited for.
-func (s *Store) Append(ctx context.Context, recs []Record, res []Result) error { panic("unwritten") }
-
-// Changes begins to tell which streams grow. Close it when done.
-func (s *Store) Changes() *Changes { panic("unwritten") }
-
-// A Changes is a set of streams that grew since the last Next.
-type Changes struct{}
-
-// Next waits until a stream grew and gives all that did, each once.
-func (c *Changes) Next(ctx context.Context) ([]*Stream, error) { panic("unwritten") }
-
-// Close ends the watch.
-func (c *Changes) Close() { panic("unwritten") }
-
-// Name is the stream's reference.
-func (st *Stream) Name() string { panic("unwritten") }
-
-// Label is the text that the stream was made with.
-func (st *Stream) Label() string { panic("unwritten") }
-
-// State is what the stream is now; only durable bytes count.
-func (st *Stream) State() State { panic("unwritten") }
-
-// ReadAt reads durable bytes of a generation. It gives io.EOF at the end of
-// the stream and ErrGeneration after a Reset.
-func (st *Stream) ReadAt(generation uint64, p []byte, off int64) (int, error) { panic("unwritten") }
-
-// Reader reads the bytes [off, end) of a generation. It implements
-// io.WriterTo, which hands whole files to the kernel where it can.
-func (st *Stream) Reader(generation uint64, off, end int64) (io.ReadCloser, error) {
-	panic("unwritten")
+func (s *Store) Names(prefix, after string, limit int) []string {
+	return s.names.list(prefix, after, limit)
 }
 
-// Upload keeps the whole of r as one record, in bounded memory: a large body
-// goes to a chunk file of its own. Nothing is kept when it fails.
-func (st *Stream) Upload(ctx context.Context, r io.Reader, o UploadOptions) (Upload, error) {
-	panic("unwritten")
+// waitForFold holds the committer back while folding is far behind.
+func (s *Store) waitForFold() {
+	for {
+		ch := s.folded.wait()
+		full, _ := s.log.counts()
+		if full <= 2*s.o.LiveSegments+2 || s.foldFailed.Load() {
+			return
+		}
+		select {
+		case <-ch:
+		case <-s.stop:
+			return
+		}
+	}
 }
 
-// Chunks lists where the bytes of the present generation are.
-func (st *Stream) Chunks() []Chunk { panic("unwritten") }
-
-// Stats counts since Open.
-type Stats struct {
-	Streams, Records, Bytes, Duplicates, Refused int64
-	Commits                                      int64
-	CommitSeconds                                Histogram // one write and fdatasync
-	FoldedBytes, Segments                        int64
-	Keys                                         int64
-	Failed                                       string // why appends fail now; empty when they do not
-	Free                                         int64  // bytes free on the disk
-	Recovery                                     Recovery
+func (s *Store) refreshFree() {
+	u, err := s.o.FS.Usage(s.dir)
+	if err != nil {
+		s.o.Log.Error("streams: free space is not known", "error", err)
+		return
+	}
+	s.free.Store(u.Free)
 }
 
-// A Recovery is what Open found.
-type Recovery struct {
-	Clean            bool // the last Close was orderly
-	Records, Bytes   int64
-	CutBytes         int64    // of a commit that was never acknowledged
-	QuarantinedFiles []string // damaged parts, set aside
+// drain waits for a context or a channel.
+func drain(ctx context.Context, ch <-chan struct{}) error {
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
-
-// A Histogram counts values in buckets; Bounds[i] is the upper bound of Counts[i].
-type Histogram struct {
-	Bounds []float64
-	Counts []int64
-	Sum    float64
-}
-
-// Stats gives the counters.
-func (s *Store) Stats() Stats { panic("unwritten") }
-
-// KeyOf makes a key from an identity, such as a sender's chunk id.
-func KeyOf(parts ...[]byte) Key { panic("unwritten") }

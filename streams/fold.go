@@ -1,0 +1,462 @@
+package streams
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path"
+	"sort"
+	"time"
+
+	"weir/internal/vfs"
+)
+
+// fewFiles is how many chunk files a fold syncs one by one; for more it asks
+// the file system to sync all.
+const fewFiles = 32
+
+// A foldRecord is a record of the segment that is being folded.
+type foldRecord struct {
+	logRecord
+	pos     int64 // of its bytes in the segment
+	time    int64
+	damaged bool
+}
+
+// A folder moves the bytes of one segment to chunk files.
+type folder struct {
+	s       *Store
+	seg     *segment
+	recs    []foldRecord
+	keys    []storedKey
+	keyTime int64
+	bad     []badRange
+	entries []entry
+	moved   []*Stream  // entries[i] is of moved[i]
+	open    []vfs.File // chunk files to sync
+	dirs    map[string]bool
+	gone    []uint64 // uploads of a generation that is gone
+	buf     []byte
+	bytes   int64
+}
+
+// foldOldest folds the oldest full segment and recycles it. Until the
+// manifest has the change, nothing of it counts, and doing it again writes
+// the same bytes to the same places.
+func (s *Store) foldOldest(seg *segment) error {
+	f := &folder{s: s, seg: seg, dirs: map[string]bool{}}
+	defer f.close()
+	if err := f.collect(); err != nil {
+		return fmt.Errorf("fold segment %d: %w", seg.generation, err)
+	}
+	if err := f.setAside(); err != nil {
+		return err
+	}
+	for i := 0; i < len(f.recs); {
+		n := i + 1
+		for n < len(f.recs) && f.recs[n].stream == f.recs[i].stream {
+			n++
+		}
+		if err := f.stream(f.recs[i:n]); err != nil {
+			return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
+		}
+		i = n
+	}
+	if err := f.sync(); err != nil {
+		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
+	}
+	state := s.state
+	state.folded, state.clean = seg.generation, cut{}
+	var err error
+	if state.keyFiles, err = s.foldKeys(state.keyFiles, f.keys, f.keyTime); err != nil {
+		return err
+	}
+	if err := s.writeManifest(state, f.entries); err != nil {
+		return err
+	}
+	f.finish()
+	return nil
+}
+
+// collect reads the segment's records, by stream and then in order.
+func (f *folder) collect() error {
+	sc := scanner{file: f.seg.file, size: f.s.log.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
+	_, bad, err := sc.scan(func(pos int64, b batchInfo, buf []byte) error {
+		if f.keyTime == 0 {
+			f.keyTime = b.time
+		}
+		meta := buf[batchHeader+b.dataLen : b.size()]
+		return parseRecords(meta, b, func(r logRecord) error {
+			f.collectKeys(&r)
+			f.recs = append(f.recs, foldRecord{r, pos + int64(r.data), b.time, b.damaged})
+			return nil
+		})
+	})
+	f.bad = bad
+	sort.SliceStable(f.recs, func(i, j int) bool { return f.recs[i].stream < f.recs[j].stream })
+	return err
+}
+
+func (f *folder) collectKeys(r *logRecord) {
+	for k := r.keys; len(k) > 0; k = k[keyFixed:] {
+		place := keyPlace{offset: r.offset + int64(binary.LittleEndian.Uint32(k[16:])), generation: uint32(r.generation)}
+		f.keys = append(f.keys, storedKey{keyID{r.stream, Key(k[:16])}, place})
+	}
+	r.keys = nil // it lies in the scanner's buffer
+}
+
+// setAside keeps what is damaged in the segment.
+func (f *folder) setAside() error {
+	for _, b := range f.bad {
+		f.s.o.Log.Error("streams: damaged log", "segment", f.seg.name, "from", b.from, "to", b.to)
+		if err := f.s.quarantine(f.seg.file, f.seg.generation, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stream moves the records of one stream.
+func (f *folder) stream(recs []foldRecord) error {
+	st := f.s.byNumber(recs[0].stream)
+	if st == nil {
+		return fmt.Errorf("stream %d is not known", recs[0].stream)
+	}
+	st.mu.Lock()
+	w := chunkWriter{f: f, st: st, generation: st.durable.generation, folded: st.folded}
+	if n := len(st.chunks); n > 0 {
+		w.cur = st.chunks[n-1]
+		w.started = true
+	}
+	e := entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, drop: st.dropping}
+	st.mu.Unlock()
+	defer w.close()
+	for i := range recs {
+		r := &recs[i]
+		if r.generation < w.generation {
+			if r.upload != nil {
+				f.gone = append(f.gone, r.upload.id)
+			}
+			continue
+		}
+		if r.generation > w.generation {
+			return fmt.Errorf("stream %q: generation %d is not known", st.name, r.generation)
+		}
+		if err := w.record(r); err != nil {
+			return fmt.Errorf("stream %q: %w", st.name, err)
+		}
+	}
+	if err := w.end(); err != nil {
+		return fmt.Errorf("stream %q: %w", st.name, err)
+	}
+	e.length, e.records, e.chunks = w.folded.length, w.folded.records, w.changed
+	f.entries = append(f.entries, e)
+	f.moved = append(f.moved, st)
+	return nil
+}
+
+// sync makes the chunk files and their names durable.
+func (f *folder) sync() error {
+	if len(f.open) > fewFiles {
+		return f.s.o.FS.SyncAll(f.s.dir)
+	}
+	var errs []error
+	for _, file := range f.open {
+		errs = append(errs, file.Datasync())
+	}
+	for dir := range f.dirs {
+		errs = append(errs, f.s.o.FS.SyncDir(dir))
+	}
+	return errors.Join(errs...)
+}
+
+func (f *folder) close() {
+	for _, file := range f.open {
+		file.Close()
+	}
+}
+
+// finish makes the streams read from the chunk files, and gives the segment back.
+func (f *folder) finish() {
+	for i, st := range f.moved {
+		e := &f.entries[i]
+		st.mu.Lock()
+		st.listed = true
+		if st.durable.generation == e.generation {
+			st.folded = fold{e.length, e.records}
+			st.chunks = mergeChunks(st.chunks, e.chunks)
+			st.unlog(uint32(f.seg.generation))
+		}
+		st.mu.Unlock()
+		if e.drop {
+			f.s.dropOld(st, e.generation)
+		}
+	}
+	for _, id := range f.gone {
+		f.s.o.FS.Remove(f.s.uploadFile(id))
+	}
+	f.s.log.recycle(f.seg)
+	f.s.count.folded.Add(f.bytes)
+}
+
+// unlog forgets extents up to a segment. The caller holds mu.
+func (st *Stream) unlog(segment uint32) {
+	n := 0
+	for n < len(st.extents) && st.extents[n].segment <= segment {
+		n++
+	}
+	st.extents = append([]extent(nil), st.extents[n:]...)
+	n = 0
+	for n < len(st.uploads) && st.uploads[n].segment <= segment {
+		n++
+	}
+	st.uploads = append([]logUpload(nil), st.uploads[n:]...)
+}
+
+// dropOld deletes the chunk files of generations before the given one, which
+// the manifest no longer has.
+func (s *Store) dropOld(st *Stream, generation uint64) {
+	dir := s.chunkDir(st.name)
+	names, err := s.o.FS.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	for _, name := range names {
+		if g, _, ok := parseChunkName(name); ok && g < generation {
+			s.handles.forget(path.Join(dir, name))
+			s.o.FS.Remove(path.Join(dir, name))
+		}
+	}
+	st.mu.Lock()
+	if st.durable.generation == generation {
+		st.dropping = false
+	}
+	st.mu.Unlock()
+}
+
+// A chunkWriter appends to the chunk files of one stream.
+type chunkWriter struct {
+	f          *folder
+	st         *Stream
+	generation uint64
+	folded     fold
+	cur        chunk // the last chunk
+	started    bool  // there is a last chunk
+	dirty      bool  // cur changed and is not in changed
+	file       vfs.File
+	changed    []chunk
+	filled     int // bytes of f.buf that belong at the end of cur
+}
+
+// record adds the bytes of a record where it lies, in the log or in uploads/.
+func (w *chunkWriter) record(r *foldRecord) error {
+	end := r.offset + r.length
+	if end < w.folded.length || end == w.folded.length && r.length > 0 {
+		return nil
+	}
+	w.folded.length = end
+	w.folded.records += int64(r.appends)
+	switch {
+	case r.damaged || r.length == 0:
+		return nil
+	case r.upload != nil:
+		return w.upload(r)
+	}
+	if !w.started || w.cur.sealed || w.cur.offset+w.cur.length != r.offset {
+		if err := w.begin(r.offset); err != nil {
+			return err
+		}
+	}
+	if err := w.copy(r.pos, r.length); err != nil {
+		return err
+	}
+	w.cur.records += int64(r.appends)
+	w.dirty = true
+	if w.cur.length >= w.f.s.o.ChunkBytes {
+		return w.seal()
+	}
+	return nil
+}
+
+// begin starts a chunk at an offset.
+func (w *chunkWriter) begin(offset int64) error {
+	if err := w.seal(); err != nil {
+		return err
+	}
+	w.cur, w.started = chunk{offset: offset}, true
+	return nil
+}
+
+// seal ends the last chunk for good.
+func (w *chunkWriter) seal() error {
+	if w.started && !w.cur.sealed {
+		w.cur.sealed, w.dirty = true, true
+	}
+	return w.end()
+}
+
+// end writes out what is held back, and closes the file.
+func (w *chunkWriter) end() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.dirty {
+		w.changed = append(w.changed, w.cur)
+		w.dirty = false
+	}
+	if w.file == nil {
+		return nil
+	}
+	file := w.file
+	w.file = nil
+	if len(w.f.open) <= fewFiles {
+		w.f.open = append(w.f.open, file)
+		return nil
+	}
+	return file.Close()
+}
+
+// close gives up a file that a failure left open.
+func (w *chunkWriter) close() {
+	if w.file != nil {
+		w.file.Close()
+	}
+}
+
+// copy moves bytes of the segment to the end of the last chunk.
+func (w *chunkWriter) copy(pos, n int64) error {
+	const most = 1 << 20
+	for n > 0 {
+		if w.filled == most {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		w.f.buf = sized(w.f.buf, most)
+		part := w.f.buf[w.filled:min(most, int64(w.filled)+n)]
+		if _, err := w.f.seg.file.ReadAt(part, pos); err != nil {
+			return err
+		}
+		w.cur.crc = crc32.Update(w.cur.crc, castagnoli, part)
+		w.cur.length += int64(len(part))
+		w.filled += len(part)
+		pos += int64(len(part))
+		n -= int64(len(part))
+	}
+	return nil
+}
+
+func (w *chunkWriter) flush() error {
+	if w.filled == 0 {
+		return nil
+	}
+	at := w.cur.length - int64(w.filled)
+	if w.file == nil {
+		if err := w.openFile(at == 0); err != nil {
+			return err
+		}
+	}
+	_, err := w.file.WriteAt(w.f.buf[:w.filled], at)
+	w.f.bytes += int64(w.filled)
+	w.filled = 0
+	return err
+}
+
+func (w *chunkWriter) openFile(fresh bool) (err error) {
+	name := w.f.s.chunkFile(w.st.name, w.generation, w.cur.offset)
+	if !fresh {
+		w.file, err = w.f.s.o.FS.OpenFile(name)
+		return err
+	}
+	if err := w.f.makeDir(path.Dir(name)); err != nil {
+		return err
+	}
+	w.file, err = w.f.s.o.FS.Create(name)
+	return err
+}
+
+// makeDir makes a stream's folder and notes what must be synced.
+func (f *folder) makeDir(dir string) error {
+	if f.dirs[dir] {
+		return nil
+	}
+	f.dirs[dir] = true
+	f.dirs[path.Dir(dir)] = true
+	return f.s.o.FS.MkdirAll(dir)
+}
+
+// upload moves the file of an upload to its place among the chunks.
+func (w *chunkWriter) upload(r *foldRecord) error {
+	if err := w.begin(r.offset); err != nil {
+		return err
+	}
+	s := w.f.s
+	from, to := s.uploadFile(r.upload.id), s.chunkFile(w.st.name, w.generation, r.offset)
+	if err := w.f.makeDir(path.Dir(to)); err != nil {
+		return err
+	}
+	w.f.dirs[path.Dir(from)] = true
+	err := s.o.FS.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = s.o.FS.Size(to) // moved before a crash
+	}
+	if err != nil {
+		return err
+	}
+	s.handles.forget(from)
+	w.cur = chunk{offset: r.offset, length: r.length, records: int64(r.appends), crc: r.upload.crc, sha: &r.upload.sha, sealed: true}
+	w.dirty = true
+	return w.end()
+}
+
+// keeperLoop folds full segments and keeps a spare one.
+func (s *Store) keeperLoop() {
+	defer close(s.kept)
+	backoff := time.Duration(0)
+	for {
+		err := s.keep()
+		s.foldFailed.Store(err != nil)
+		s.folded.notify()
+		var again <-chan time.Time
+		if err != nil {
+			s.o.Log.Error("streams: fold failed", "error", err)
+			backoff = min(max(2*backoff, backoffMin), backoffMax)
+			again = time.After(backoff)
+		} else {
+			backoff = 0
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+		case <-again:
+		}
+	}
+}
+
+func (s *Store) keep() error {
+	for {
+		select {
+		case <-s.stop:
+			return nil
+		default:
+		}
+		seg := s.log.oldest(s.o.LiveSegments)
+		if seg == nil {
+			return s.log.spare()
+		}
+		if err := s.foldOldest(seg); err != nil {
+			return err
+		}
+		s.folded.notify()
+	}
+}
+
+func (s *Store) wakeKeeper() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,133 @@
+package streams
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"path"
+
+	"weir/internal/vfs"
+)
+
+// A block of a key file: a header and keys; docs/format/streams.md draws it.
+const (
+	blockMagic  = 0x31424b57 // "WKB1"
+	blockHeader = 24
+	blockKey    = 36
+)
+
+// A storedKey is a key of a folded segment.
+type storedKey struct {
+	id    keyID
+	place keyPlace
+}
+
+func encodeKeys(keys []storedKey, time int64) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, blockHeader, blockHeader+len(keys)*blockKey)
+	for i := range keys {
+		k := &keys[i]
+		b = le.AppendUint32(b, k.id.stream)
+		b = append(b, k.id.key[:]...)
+		b = le.AppendUint64(b, uint64(k.place.generation))
+		b = le.AppendUint64(b, uint64(k.place.offset))
+	}
+	le.PutUint32(b, blockMagic)
+	le.PutUint64(b[8:], uint64(len(keys)))
+	le.PutUint64(b[16:], uint64(time))
+	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	return b
+}
+
+// decodeKeys calls each for the keys of the whole blocks at the beginning of
+// b and gives where the first other byte is.
+func decodeKeys(b []byte, each func(k storedKey, time int64)) int {
+	le := binary.LittleEndian
+	at := 0
+	for {
+		h := b[at:]
+		if len(h) < blockHeader || le.Uint32(h) != blockMagic {
+			return at
+		}
+		n := le.Uint64(h[8:])
+		if n > uint64(len(h)-blockHeader)/blockKey {
+			return at
+		}
+		end := blockHeader + int(n)*blockKey
+		if crc32.Checksum(h[8:end], castagnoli) != le.Uint32(h[4:]) {
+			return at
+		}
+		time := int64(le.Uint64(h[16:]))
+		for k := h[blockHeader:end]; len(k) > 0; k = k[blockKey:] {
+			s := storedKey{id: keyID{stream: le.Uint32(k), key: Key(k[4:20])}}
+			s.place = keyPlace{generation: uint32(min(le.Uint64(k[20:]), math.MaxUint32)), offset: int64(le.Uint64(k[28:]))}
+			each(s, time)
+		}
+		at += end
+	}
+}
+
+func (s *Store) keyFile(number uint64) string {
+	return path.Join(s.dir, "keys", fmt.Sprintf("%08d.keys", number))
+}
+
+// foldKeys makes the keys of a segment durable in the present key file, or in
+// a new one when that is full or old. It gives what the manifest then says;
+// until it does, the file's end does not count.
+func (s *Store) foldKeys(files [2]keyFile, keys []storedKey, time int64) ([2]keyFile, error) {
+	if len(keys) == 0 {
+		return files, nil
+	}
+	cur := files[1]
+	if cur.number == 0 || cur.keys >= int64(s.keys.max) || time-cur.since > int64(s.o.KeyAge) {
+		files[0] = cur
+		cur = keyFile{number: cur.number + 1, since: time}
+	}
+	f, err := s.o.FS.OpenFile(s.keyFile(cur.number))
+	if err != nil {
+		return files, fmt.Errorf("write keys: %w", noSpace(err))
+	}
+	defer f.Close()
+	b := encodeKeys(keys, time)
+	if _, err = f.WriteAt(b, cur.length); err == nil {
+		err = f.Datasync()
+	}
+	if err == nil && cur.length == 0 {
+		err = s.o.FS.SyncDir(path.Dir(s.keyFile(cur.number)))
+	}
+	if err != nil {
+		return files, fmt.Errorf("write keys: %w", noSpace(err))
+	}
+	cur.length += int64(len(b))
+	cur.keys += int64(len(keys))
+	files[1] = cur
+	return files, nil
+}
+
+// removeKeyFiles deletes the key files that the manifest no longer names.
+func (s *Store) removeKeyFiles(files [2]keyFile) {
+	names, _ := s.o.FS.List(path.Join(s.dir, "keys"))
+	for _, name := range names {
+		full := path.Join(s.dir, "keys", name)
+		if full != s.keyFile(files[0].number) && full != s.keyFile(files[1].number) {
+			s.o.FS.Remove(full)
+		}
+	}
+}
+
+// loadKeys reads the key files into the table; bad are those that are damaged.
+func (s *Store) loadKeys(files [2]keyFile) (bad []string) {
+	for _, k := range files {
+		if k.number == 0 {
+			continue
+		}
+		b, err := vfs.ReadFile(s.o.FS, s.keyFile(k.number))
+		b = b[:min(int64(len(b)), k.length)]
+		end := decodeKeys(b, func(k storedKey, time int64) { s.keys.put(k.id, k.place, time) })
+		if err != nil || int64(end) != k.length {
+			bad = append(bad, s.keyFile(k.number))
+		}
+	}
+	return bad
+}

@@ -1,0 +1,205 @@
+package streams
+
+import (
+	"encoding/hex"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+)
+
+// A Stream is a handle of one stream of a Store; it stays valid until Close.
+type Stream struct {
+	store       *Store
+	name, label string
+	id          uint32
+
+	// Guarded by Store.mu: what is taken, durable or not.
+	tip     tip
+	defined bool // a record that defines the stream was taken
+
+	mu       sync.Mutex // guards the rest: what is durable
+	exists   bool
+	listed   bool  // the manifest has the name
+	dropping bool  // files of older generations may be left
+	records  int64 // appends in this generation
+	modified int64 // ns
+	durable  tip
+	folded   fold     // what of this generation the chunk files hold
+	chunks   []chunk  // by offset, the bytes of chunk files
+	extents  []extent // by offset, the bytes that are in the log alone
+	uploads  []logUpload
+}
+
+// A tip is the end of a stream.
+type tip struct {
+	generation uint64
+	length     int64
+}
+
+// A fold is how much of a generation was moved from the log to chunk files.
+type fold struct {
+	length, records int64
+}
+
+// A chunk is a range of bytes in a chunk file. Where no chunk, extent or
+// upload covers a range of a stream, its bytes are lost.
+type chunk struct {
+	offset, length, records int64
+	crc                     uint32
+	sealed                  bool
+	sha                     *[32]byte
+}
+
+// An extent is a range of bytes in a segment of the log.
+type extent struct {
+	offset  int64
+	pos     uint32
+	segment uint32 // its generation
+	length  uint32
+	appends uint32
+}
+
+// A logUpload is a range of bytes in a file of uploads/, whose reference is
+// in a segment of the log.
+type logUpload struct {
+	upload
+	offset  int64
+	segment uint32
+}
+
+// Name is the stream's reference.
+func (st *Stream) Name() string { return st.name }
+
+// Label is the text that the stream was made with.
+func (st *Stream) Label() string { return st.label }
+
+// State is what the stream is now; only durable bytes count.
+func (st *Stream) State() State {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := State{Generation: st.durable.generation, Length: st.durable.length, Records: st.records}
+	if st.modified != 0 {
+		s.Modified = time.Unix(0, st.modified)
+	}
+	return s
+}
+
+// begin starts a generation. The caller holds mu.
+func (st *Stream) begin(generation uint64) {
+	st.durable = tip{generation, 0}
+	st.records, st.folded = 0, fold{}
+	st.dropping = st.dropping || len(st.chunks)+len(st.extents)+len(st.uploads) > 0
+	st.chunks, st.extents, st.uploads = nil, nil, nil
+}
+
+// apply adds a committed record that lies in a segment, its batch at pos. It
+// is idempotent, for records of a recovery that the stream has already. The
+// caller holds mu.
+func (st *Stream) apply(r *logRecord, segment uint64, pos int64, now int64, damaged bool) {
+	if r.generation < st.durable.generation {
+		return
+	}
+	if r.generation > st.durable.generation {
+		st.begin(r.generation)
+	}
+	st.exists = true
+	end := r.offset + r.length
+	if end < st.durable.length || (end == st.durable.length && r.length > 0) {
+		return
+	}
+	st.durable.length = end
+	st.records += int64(r.appends)
+	st.modified = now
+	switch {
+	case r.upload != nil:
+		st.uploads = append(st.uploads, logUpload{*r.upload, r.offset, uint32(segment)})
+	case r.length > 0 && !damaged:
+		st.extend(extent{r.offset, uint32(pos + int64(r.data)), uint32(segment), uint32(r.length), r.appends})
+	}
+}
+
+func (st *Stream) extend(e extent) {
+	if n := len(st.extents); n > 0 {
+		last := &st.extents[n-1]
+		if last.segment == e.segment && last.pos+last.length == e.pos && last.offset+int64(last.length) == e.offset {
+			last.length += e.length
+			last.appends += e.appends
+			return
+		}
+	}
+	st.extents = append(st.extents, e)
+}
+
+// A place is where a run of bytes is.
+type place struct {
+	offset, length int64  // of the run in the stream
+	at             int64  // its first byte's position in the file
+	file           string // a chunk file, or empty
+	moved          string // where a fold moves the file to
+	segment        uint32 // a segment of the log, or 0; a hole has neither
+}
+
+// locate gives the run that holds the byte at off. The caller holds mu.
+func (st *Stream) locate(off int64) place {
+	next := st.durable.length
+	if i := sort.Search(len(st.chunks), func(i int) bool { return st.chunks[i].offset+st.chunks[i].length > off }); i < len(st.chunks) {
+		c := &st.chunks[i]
+		if c.offset <= off {
+			return place{offset: c.offset, length: c.length, file: st.chunkFile(c.offset)}
+		}
+		next = min(next, c.offset)
+	}
+	if i := sort.Search(len(st.extents), func(i int) bool { return st.extents[i].offset+int64(st.extents[i].length) > off }); i < len(st.extents) {
+		e := &st.extents[i]
+		if e.offset <= off {
+			return place{offset: e.offset, length: int64(e.length), at: int64(e.pos), segment: e.segment}
+		}
+		next = min(next, e.offset)
+	}
+	if i := sort.Search(len(st.uploads), func(i int) bool { return st.uploads[i].offset+st.uploads[i].length > off }); i < len(st.uploads) {
+		u := &st.uploads[i]
+		if u.offset <= off {
+			return place{offset: u.offset, length: u.length, file: st.store.uploadFile(u.id), moved: st.chunkFile(u.offset)}
+		}
+		next = min(next, u.offset)
+	}
+	return place{offset: off, length: next - off}
+}
+
+func (st *Stream) chunkFile(offset int64) string {
+	return st.store.chunkFile(st.name, st.durable.generation, offset)
+}
+
+// Chunks lists where the bytes of the present generation are.
+func (st *Stream) Chunks() []Chunk {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	list := make([]Chunk, 0, len(st.chunks)+len(st.uploads)+1)
+	for _, c := range st.chunks {
+		list = append(list, c.describe())
+	}
+	for _, u := range st.uploads {
+		c := chunk{offset: u.offset, length: u.length, records: 1, crc: u.crc, sealed: true, sha: &u.sha}
+		list = append(list, c.describe())
+	}
+	from := len(list)
+	for _, e := range st.extents {
+		if n := len(list); n > from && list[n-1].Offset+list[n-1].Length == e.offset {
+			list[n-1].Length += int64(e.length)
+			list[n-1].Records += int64(e.appends)
+			continue
+		}
+		list = append(list, Chunk{Offset: e.offset, Length: int64(e.length), Records: int64(e.appends), Log: true})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Offset < list[j].Offset })
+	return list
+}
+
+func (c *chunk) describe() Chunk {
+	d := Chunk{Offset: c.offset, Length: c.length, Records: c.records, Sealed: c.sealed, CRC32C: fmt.Sprintf("%08x", c.crc)}
+	if c.sha != nil {
+		d.SHA256 = hex.EncodeToString(c.sha[:])
+	}
+	return d
+}
