@@ -37,6 +37,10 @@ type conn struct {
 	strays int
 	quick  quickAck
 	eof    bool
+	busy   bool // the last read filled the buffer
+	json   bool // the connection speaks JSON
+	text   jsonScanner
+	begun  bool // its first byte has been seen
 }
 
 // newConn makes a connection that is served once serve is called.
@@ -53,17 +57,23 @@ func (c *conn) serve() {
 	defer func() { c.lease.give(c.lease.held) }()
 	c.quick.set()
 	c.buf = make([]byte, smallBuffer)
-	err := c.loop()
+	err := c.admit()
+	if err == nil {
+		c.dec.fields = senderFields(c.s.ctx, &c.s.o, c.peer.Addr)
+		err = c.loop()
+	}
 	c.report(err)
 	c.close()
 }
 
 // loop handles messages until the connection is to be closed; the error says
-// why, nil when nobody is to blame.
+// why, nil when nobody is to blame. Messages may have come with the PING.
 func (c *conn) loop() error {
-	for {
-		if err := c.fill(); err != nil {
-			return ignoreEnd(err)
+	for begun := c.w > c.r; ; begun = false {
+		if !begun {
+			if err := c.fill(); err != nil {
+				return ignoreEnd(err)
+			}
 		}
 		for more := true; more; {
 			var bad error
@@ -114,6 +124,13 @@ func (c *conn) decode() (more bool, err error) {
 // frame takes the value that begins b, and gives its length, 0 when it is not
 // all there.
 func (c *conn) frame(b []byte) (n int, err error) {
+	if !c.begun {
+		c.begun = true
+		c.json = c.s.o.Security == nil && (b[0] == '[' || b[0] == '{')
+	}
+	if c.json {
+		return c.jsonFrame(b)
+	}
 	if c.cut {
 		if st := c.rescan(b); st != whole {
 			return 0, c.partial(b, st)
@@ -226,7 +243,7 @@ func (c *conn) acknowledge(msgs []Message) error {
 	n := int64(0)
 	for i := range msgs {
 		if msgs[i].ack != nil {
-			c.acks = append(append(c.acks, "\x81\xa3ack"...), msgs[i].ack...)
+			c.acks = c.appendAck(c.acks, msgs[i].ack)
 			n++
 		}
 	}
@@ -239,6 +256,14 @@ func (c *conn) acknowledge(msgs []Message) error {
 	c.s.count.acks.Add(n)
 	c.quick.set()
 	return nil
+}
+
+// appendAck appends {"ack": id} in the encoding of the connection.
+func (c *conn) appendAck(b, id []byte) []byte {
+	if c.json {
+		return append(append(append(b, `{"ack":`...), id...), '}')
+	}
+	return append(append(b, "\x81\xa3ack"...), id...)
 }
 
 // write sends bytes within the write time-out.
@@ -260,8 +285,11 @@ func (c *conn) warn(topic, msg string, args ...any) {
 // report logs why a connection ends, when somebody should know.
 func (c *conn) report(err error) {
 	var r *refusal
+	var h *handshakeError
 	switch {
 	case err == nil:
+	case errors.As(err, &h):
+		c.deny(h)
 	case errors.As(err, &r):
 		c.warn(r.reason, "refused", "reason", r.reason, "error", r)
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -42,6 +42,7 @@ type decoder struct {
 	o       *Options
 	count   *counters
 	inflate func(dst *arena, src []byte, method string, limit int64) error
+	fields  []field // of the sender, set in each record
 	msgs    []Message
 	arena   arena
 }
@@ -83,8 +84,8 @@ func (d *decoder) add(f *frame, raw []byte) error {
 		return err
 	}
 	m.Tag = d.tag(tag)
-	if d.o.AddressKey != "" || d.o.HostnameKey != "" {
-		err = d.annotate(&m)
+	if err := d.annotate(&m); err != nil {
+		return err
 	}
 	if d.o.RefuseInvalid && len(m.Bad) > 0 {
 		return &refusal{"invalid", m.Bad[0].Reason + ": " + m.Bad[0].Detail, tag, len(raw)}
@@ -93,7 +94,7 @@ func (d *decoder) add(f *frame, raw []byte) error {
 		d.count.mismatched.Add(1)
 	}
 	d.msgs = append(d.msgs, m)
-	return err
+	return nil
 }
 
 // tag applies the settings to a tag.

@@ -17,7 +17,7 @@ func (c *conn) fill() error {
 	if c.eof {
 		return io.EOF
 	}
-	if c.w == len(c.buf) && !c.enlarge() {
+	if (c.w == len(c.buf) || c.busy && len(c.buf) < readBuffer) && !c.enlarge() {
 		return errGone
 	}
 	for {
@@ -29,6 +29,7 @@ func (c *conn) fill() error {
 		}
 		n, err := c.nc.Read(c.buf[c.w:])
 		c.w += n
+		c.busy = c.w == len(c.buf)
 		if n > 0 {
 			c.eof = errors.Is(err, io.EOF)
 			return nil

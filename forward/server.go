@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +25,8 @@ type Server struct {
 	log       limitedLog
 	budget    budget
 	inflaters inflaters
-	slots     chan struct{} // one for each open connection
+	slots     chan struct{}  // one for each open connection
+	random    func(b []byte) // fills b for a handshake
 
 	ctx    context.Context // ends when a shutdown gives up
 	cancel context.CancelFunc
@@ -55,6 +57,7 @@ func NewServer(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: limitedLog{log: o.Log, now: o.Now},
 		inflaters: newInflaters(runtime.GOMAXPROCS(0)),
+		random:    func(b []byte) { rand.Read(b) },
 		slots:     make(chan struct{}, o.MaxConnections),
 		drained:   make(chan struct{}),
 		listeners: map[closer]struct{}{}, conns: map[*conn]struct{}{},
