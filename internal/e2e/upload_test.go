@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// noise gives n bytes that depend on the seed only.
+func noise(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)}).Read(b)
+	return b
+}
+
+// TestCurl uploads files with curl -T and reads them back whole and by range.
+func TestCurl(t *testing.T) {
+	t.Parallel()
+	curl := command(t, "curl")
+	w := start(t)
+	for _, size := range []int{0, 1, 4095, 70_000, 3 << 20} {
+		name := fmt.Sprintf("up.%d", size)
+		data := noise(uint64(size), size)
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(curl, "-sS", "--fail-with-body", "-T", file, w.url("/streams/"+name)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("curl -T of %d bytes: %v\n%s", size, err, out)
+		}
+		if got := w.stream(name); !bytes.Equal(got, data) {
+			t.Errorf("upload of %d bytes: %d bytes came back, or others", size, len(got))
+		}
+		if size > 4000 {
+			ranges(t, w, "/streams/"+name, data)
+		}
+	}
+}
+
+// ranges compares byte ranges of a resource with its data.
+func ranges(t *testing.T, w *weir, path string, data []byte) {
+	t.Helper()
+	n := len(data)
+	for _, c := range []struct {
+		spec        string
+		first, last int // last is inclusive
+	}{
+		{"bytes=0-0", 0, 0},
+		{"bytes=100-299", 100, 299},
+		{fmt.Sprintf("bytes=%d-", n-7), n - 7, n - 1},
+		{"bytes=-5", n - 5, n - 1},
+		{fmt.Sprintf("bytes=10-%d", 2*n), 10, n - 1},
+	} {
+		a := w.do("GET", path, nil, "Range", c.spec)
+		want := fmt.Sprintf("bytes %d-%d/%d", c.first, c.last, n)
+		if a.Status != http.StatusPartialContent || a.Header.Get("Content-Range") != want || !bytes.Equal(a.Body, data[c.first:c.last+1]) {
+			t.Errorf("%s of %s: %d, Content-Range %q (want %q), %d bytes", c.spec, path, a.Status, a.Header.Get("Content-Range"), want, len(a.Body))
+		}
+	}
+	a := w.do("GET", path, nil, "Range", fmt.Sprintf("bytes=%d-", n))
+	if a.Status != http.StatusRequestedRangeNotSatisfiable || a.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", n) {
+		t.Errorf("range beyond the end of %s: %d, Content-Range %q", path, a.Status, a.Header.Get("Content-Range"))
+	}
+}
+
+// TestLargeUpload: a large body passes through in bounded memory, up and down.
+func TestLargeUpload(t *testing.T) {
+	t.Parallel()
+	const size, limit = 200 << 20, 96 << 20
+	w := start(t)
+	var peak atomic.Int64
+	done := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			peak.Store(max(peak.Load(), w.memory()))
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	sum := sha256.New()
+	body := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{7}), size), sum)
+	curl := exec.Command(command(t, "curl"), "-sS", "--fail-with-body", "-T", "-", w.url("/streams/up.large"))
+	curl.Stdin = body
+	if out, err := curl.CombinedOutput(); err != nil {
+		t.Fatalf("curl -T - of %d bytes: %v\n%s", size, err, out)
+	}
+	resp, err := http.Get(w.url("/streams/up.large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	back := sha256.New()
+	n, err := io.Copy(back, resp.Body)
+	close(done)
+	<-watched
+	if err != nil || n != size || !bytes.Equal(back.Sum(nil), sum.Sum(nil)) {
+		t.Errorf("%d bytes came back, %v; want %d with the same SHA-256", n, err, size)
+	}
+	if peak.Load() > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", peak.Load()>>20, limit>>20)
+	}
+	t.Logf("memory at its peak: %d MiB", peak.Load()>>20)
+}
+
+// TestReplace: a PUT replaces the whole of a stream, and readers of a range
+// see the old bytes or the new ones.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	first, second := bytes.Repeat([]byte("a"), 100_000), bytes.Repeat([]byte("b"), 50_000)
+	w.put("up.replaced", first)
+	w.put("up.replaced", second)
+	if got := w.stream("up.replaced"); !bytes.Equal(got, second) {
+		t.Errorf("after a replacement the stream has %d bytes beginning %.10q", len(got), got)
+	}
+	w.kill()
+	w.up()
+	if got := w.stream("up.replaced"); !bytes.Equal(got, second) {
+		t.Errorf("after a restart the stream has %d bytes beginning %.10q", len(got), got)
+	}
+}
+
+// TestChunkList: the chunks of a stream cover it without holes.
+func TestChunkList(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.put("up.chunks", noise(3, 300_000))
+	a := w.do("GET", "/streams/up.chunks/chunks", nil)
+	if a.Status != http.StatusOK || !strings.Contains(a.Header.Get("Content-Type"), "json") {
+		t.Fatalf("chunks: %d %s %s", a.Status, a.Header.Get("Content-Type"), a.Body)
+	}
+	var at int64
+	for _, c := range chunks(t, a.Body) {
+		if c.Offset != at || c.Length <= 0 {
+			t.Errorf("chunk at %d of length %d, want one at %d", c.Offset, c.Length, at)
+		}
+		at += c.Length
+	}
+	if at != 300_000 {
+		t.Errorf("chunks cover %d bytes, want 300000", at)
+	}
+}
