@@ -13,20 +13,8 @@ type Plot struct {
 	Info  ArrayInfo `json:"info"`
 	Index []int64   `json:"index"`
 	X     []float64 `json:"x,omitempty"`
-	Min   []Number  `json:"min"` // NaN, in JSON null, where a bucket has no number
-	Max   []Number  `json:"max"`
-}
-
-// A Number is a float64 whose JSON is null where JSON has no such number.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	f := float64(n)
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return []byte("null"), nil
-	}
-	return fmt.Appendf(nil, "%g", f), nil
+	Min   []float64 `json:"min"` // NaN where a bucket has no number
+	Max   []float64 `json:"max"`
 }
 
 // plotBytes bounds what one plot decodes.
@@ -44,7 +32,7 @@ func (s *Store) Plot(name, array string, column int, start, stop int64, points i
 	if column < 0 || column >= c.width {
 		return Plot{}, fmt.Errorf("%w: column %d of array %q, which has %d", ErrNotFound, column, array, c.width)
 	}
-	p := Plot{Info: v.arrayInfo(c), Index: []int64{}, Min: []Number{}, Max: []Number{}}
+	p := Plot{Info: v.arrayInfo(c), Index: []int64{}, Min: []float64{}, Max: []float64{}}
 	start, stop = bounds(start, v.Rows), bounds(stop, v.Rows)
 	rows := stop - start
 	if rows <= 0 || points <= 0 {
@@ -70,7 +58,7 @@ func (s *Store) Plot(name, array string, column int, start, stop int64, points i
 
 // extremes gives least and greatest of rows, which are NaN where no row has a
 // number; sampled, of those in the chunk of the middle row.
-func (s *Store) extremes(v *view, c columnView, column int, from, to int64, sampled bool) (lo, hi Number, err error) {
+func (s *Store) extremes(v *view, c columnView, column int, from, to int64, sampled bool) (lo, hi float64, err error) {
 	if sampled {
 		chunk := int64(v.Chunk)
 		first := (from + to) / 2 / chunk * chunk
@@ -89,9 +77,9 @@ func (s *Store) extremes(v *view, c columnView, column int, from, to int64, samp
 		}
 	}
 	if least > most {
-		return Number(math.NaN()), Number(math.NaN()), nil
+		return math.NaN(), math.NaN(), nil
 	}
-	return Number(least), Number(most), nil
+	return least, most, nil
 }
 
 func orInf(x float64, sign int) float64 {

@@ -40,6 +40,10 @@ func (r *refusals) add(off, n int64, reason, detail string) {
 	if block := off / blockBytes; block != r.Block {
 		r.Block, r.Direct = block, 0
 	}
+	if last := len(r.out) - 1; last >= 0 && r.out[last].Offset == off && r.out[last].Reason == reason {
+		r.out[last].Count++
+		return
+	}
 	one := refusal{Offset: off, Length: n, Reason: reason, Detail: detail, Count: 1}
 	switch open := r.Open[reason]; {
 	case open != nil:
