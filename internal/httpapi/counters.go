@@ -1,0 +1,58 @@
+package httpapi
+
+import "sync/atomic"
+
+// counters count answers by route and class of status.
+// The map is complete from the start; a request that could not be read has no
+// route.
+type counters map[*route]*[6]atomic.Int64
+
+func newCounters() counters {
+	c := counters{nil: new([6]atomic.Int64)}
+	for _, r := range allRoutes() {
+		c[r] = new([6]atomic.Int64)
+	}
+	return c
+}
+
+func (c counters) answer(r *route, status int) {
+	c[r][min(max(status/100, 0), 5)].Add(1)
+}
+
+// byRoute gives the answers of each class by the route's name; "" is no route.
+func (c counters) byRoute() map[string][6]int64 {
+	all := make(map[string][6]int64, len(c))
+	for r, classes := range c {
+		var n [6]int64
+		for i := range classes {
+			n[i] = classes[i].Load()
+		}
+		if r == nil {
+			all[""] = n
+		} else {
+			all[r.name] = n
+		}
+	}
+	return all
+}
+
+// Stats counts since New.
+type Stats struct {
+	// Answers by route ("ingest", "upload", "stream", …) and class of status
+	// (2 for 2xx); requests that could not be read have the route "".
+	Answers map[string][6]int64
+	// Connections open now, and those refused because there were too many.
+	Connections, Rejected int64
+	// BodyBytes are the bytes of bodies in memory now.
+	BodyBytes int64
+}
+
+// Stats gives the counters.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Answers:     s.count.byRoute(),
+		Connections: int64(s.http.GetOpenConnectionsCount()),
+		Rejected:    int64(s.http.GetRejectedConnectionsCount()),
+		BodyBytes:   s.budget.used(),
+	}
+}

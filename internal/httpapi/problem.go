@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/arrays"
+	"weir/policies"
+	"weir/streams"
+)
+
+// A problem is why a request is refused. Its reason is a stable word that
+// refusals are counted by; its text says what to do.
+type problem struct {
+	status  int
+	reason  string
+	text    string
+	allow   string // methods, with a 400 or 405 for the method
+	retry   int    // seconds after which a repetition makes sense
+	explain string // X-Explanation, which Wendelin's clients read
+	size    int64  // with a 416, the size of what the range was asked of
+}
+
+func (p *problem) Error() string { return p.text }
+
+func refuse(status int, reason, format string, args ...any) *problem {
+	return &problem{status: status, reason: reason, text: fmt.Sprintf(format, args...)}
+}
+
+// retrySeconds is what a sender is told to wait when the cause is a passing one.
+const retrySeconds = 5
+
+// conditions lists what an error of the stores means to a client.
+var conditions = []struct {
+	err    error
+	status int
+	reason string
+}{
+	{policies.ErrUnknownPolicy, 404, "unknown-policy"},
+	{policies.ErrUnmatched, 404, "unmatched-tag"},
+	{policies.ErrTag, 400, "bad-tag"},
+	{streams.ErrName, 400, "bad-tag"},
+	{policies.ErrData, 400, "bad-data"},
+	{policies.ErrConflict, 409, "other-policy"},
+	{streams.ErrNoSpace, 507, "no-space"},
+	{streams.ErrUnknown, 503, "outcome-unknown"},
+	{streams.ErrClosed, 503, "closing"},
+	{streams.ErrHole, 500, "damaged"},
+	{arrays.ErrNotFound, 404, "not-found"},
+	{errTruncated, 400, "truncated-body"},
+	{errEscape, 400, "bad-encoding"},
+	{context.DeadlineExceeded, 503, "busy"},
+	{context.Canceled, 503, "closing"},
+}
+
+// problemOf says what an error means to a client.
+func problemOf(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	for _, c := range conditions {
+		if errors.Is(err, c.err) {
+			p := &problem{status: c.status, reason: c.reason, text: err.Error()}
+			if c.status == 503 || c.status == 507 {
+				p.retry = retrySeconds
+			}
+			return p
+		}
+	}
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		return refuse(408, "slow-body", "the body came too slowly; nothing of it was kept")
+	}
+	return refuse(500, "internal", "%v", err)
+}
+
+// fail answers with a problem and counts it.
+func (r *request) fail(err error) {
+	p := problemOf(err)
+	if !r.counted && (r.route == nil || r.route.takes) {
+		r.s.Policies.CountRefused(p.reason, 0, r.body.got)
+	}
+	if p.status >= 500 {
+		r.s.Log.Error("http request failed", "method", string(r.ctx.Method()), "path", r.target.path,
+			"peer", r.ctx.RemoteAddr().String(), "status", p.status, "error", p.text)
+	}
+	p.write(r.ctx)
+}
+
+// write makes the problem the answer.
+func (p *problem) write(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Reset()
+	ctx.SetStatusCode(p.status)
+	h := &ctx.Response.Header
+	if p.retry > 0 {
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(p.retry))
+	}
+	if p.allow != "" {
+		h.Set(fasthttp.HeaderAllow, p.allow)
+	}
+	if p.explain != "" {
+		h.Set("X-Explanation", p.explain)
+	}
+	if p.status == 416 {
+		h.Set(fasthttp.HeaderContentRange, "bytes */"+strconv.FormatInt(p.size, 10))
+	}
+	if wantsJSON(ctx) {
+		p.writeJSON(ctx)
+		return
+	}
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(p.text + "\n")
+}
+
+// writeJSON is RFC 9457 with the reason as type.
+func (p *problem) writeJSON(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("application/problem+json")
+	body, _ := json.Marshal(struct {
+		Type       string `json:"type"`
+		Title      string `json:"title"`
+		Status     int    `json:"status"`
+		Detail     string `json:"detail"`
+		RetryAfter int    `json:"retry_after,omitempty"`
+	}{"urn:weir:" + p.reason, fasthttp.StatusMessage(p.status), p.status, p.text, p.retry}) // cannot fail: no cycles, no funcs
+	ctx.SetBody(body)
+}
+
+// wantsJSON tells a program, which asks for JSON, from curl, which does not.
+func wantsJSON(ctx *fasthttp.RequestCtx) bool {
+	return bytes.Contains(ctx.Request.Header.Peek(fasthttp.HeaderAccept), []byte("json"))
+}
+
+// unreadable answers a request that fasthttp could not read to its body.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	p := refuse(400, "bad-request", "this is no HTTP request: %v", err)
+	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		p = refuse(431, "header-too-large", "the request's header is larger than %d bytes", s.http.ReadBufferSize)
+	} else if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		p = refuse(408, "slow-request", "the request did not come within %s", s.HeaderTimeout)
+	} else if errors.Is(err, io.ErrUnexpectedEOF) {
+		p = refuse(400, "truncated-body", "the request ended early; nothing of it was kept")
+	}
+	s.Policies.CountRefused(p.reason, 0, 0)
+	s.count.answer(nil, p.status)
+	p.write(ctx)
+}

@@ -1,0 +1,156 @@
+package httpapi
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A request is one request in hand.
+type request struct {
+	s      *Server
+	ctx    *fasthttp.RequestCtx
+	target target
+	body   body
+	route  *route // nil before it is known
+	held   int64  // bytes taken from the budget
+	buf    []byte // of the body, from the pool
+	// counted says that the router has counted the refusal.
+	counted bool
+}
+
+// keepBuffer is the largest buffer that is kept for another body.
+const keepBuffer = 1 << 20
+
+// serve answers one request; it is fasthttp's handler.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	r := s.newRequest(ctx)
+	defer r.end()
+	if e := ctx.Request.Header.Peek(fasthttp.HeaderExpect); len(e) > 0 && string(e) != expectContinue {
+		r.fail(refuse(417, "bad-expectation", "the only expectation that is met here is %s, not %q", expectContinue, e))
+		return
+	}
+	if err := r.find(); err != nil {
+		r.fail(err)
+		return
+	}
+	if err := r.route.serve(r); err != nil {
+		r.fail(err)
+	}
+}
+
+func (s *Server) newRequest(ctx *fasthttp.RequestCtx) *request {
+	r := s.requests.Get().(*request)
+	*r = request{s: s, ctx: ctx, buf: r.buf, target: parseTarget(string(ctx.Request.Header.RequestURI()))}
+	r.body = body{src: ctx.RequestBodyStream(), conn: ctx.Conn(), stall: s.StallTimeout,
+		length: int64(ctx.Request.Header.ContentLength())}
+	if r.body.length < 0 && r.body.src == nil {
+		r.body.length = 0
+	}
+	return r
+}
+
+// end gives back what the request held, and closes the connection when part
+// of the body was left in it. A panic is this request's alone.
+func (r *request) end() {
+	if p := recover(); p != nil {
+		r.s.Log.Error("http handler panicked", "path", r.target.path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		r.fail(refuse(500, "internal", "weir failed here; its log says why"))
+	}
+	if !r.body.drain() {
+		r.ctx.SetConnectionClose()
+		if c, ok := r.ctx.Conn().(*conn); ok {
+			c.linger.Store(true)
+		}
+	}
+	r.s.count.answer(r.route, r.ctx.Response.StatusCode())
+	if r.held > 0 {
+		r.s.budget.give(r.held)
+	}
+	if cap(r.buf) > keepBuffer {
+		r.buf = nil
+	}
+	s := r.s
+	*r = request{buf: r.buf}
+	s.requests.Put(r)
+}
+
+func newRequestPool() sync.Pool {
+	return sync.Pool{New: func() any { return new(request) }}
+}
+
+// hold takes n more bytes from the budget for this request's body.
+func (r *request) hold(n int64) error {
+	if r.held+n > r.s.budget.size {
+		return refuse(413, "body-too-large", "a body in memory is bounded by %d bytes; %s", r.s.budget.size, hintBody)
+	}
+	if err := r.s.budget.take(r.s.ctx, n, r.s.BodyWait); err != nil {
+		p := refuse(503, "busy", "too many bodies are in hand; send this one again in a moment")
+		p.retry = retrySeconds
+		return p
+	}
+	r.held += n
+	return nil
+}
+
+const hintBody = "raise http.max_body, or send it in parts, or upload it with PUT /streams/NAME, which has no bound"
+
+// read gives the whole body, decoded, if it is no larger than limit bytes. The
+// bytes are valid until the request ends.
+func (r *request) read(src io.Reader, known int64, limit int64) ([]byte, error) {
+	r.body.minRate = minRate
+	if known > limit {
+		return nil, tooLarge(limit)
+	}
+	if known >= 0 {
+		if err := r.hold(known); err != nil {
+			return nil, err
+		}
+	}
+	buf := r.buf[:0]
+	for {
+		if len(buf) == cap(buf) {
+			grown, err := r.grow(buf, known, limit)
+			if err != nil {
+				return nil, err
+			}
+			buf = grown
+		}
+		n, err := src.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		r.buf = buf
+		if int64(len(buf)) > limit {
+			return nil, tooLarge(limit)
+		}
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func tooLarge(limit int64) *problem {
+	return refuse(413, "body-too-large", "the body is larger than %d bytes; %s", limit, hintBody)
+}
+
+// grow doubles a buffer, at first to a size that suits, at last to one byte
+// more than is allowed.
+func (r *request) grow(buf []byte, known, limit int64) ([]byte, error) {
+	size := max(2*int64(cap(buf)), 4<<10)
+	if known >= 0 && known < keepBuffer {
+		size = max(size, known+1)
+	}
+	if known < 0 {
+		if err := r.hold(size - r.held); err != nil {
+			return nil, err
+		}
+	}
+	grown := make([]byte, len(buf), min(size, max(limit+1, known+1)))
+	copy(grown, buf)
+	return grown, nil
+}

@@ -1,0 +1,138 @@
+package httpapi
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A route is one kind of request.
+type route struct {
+	name  string // in metrics
+	takes bool   // it takes data, so that a refusal loses some
+	serve func(*request) error
+	// check refuses a body before it is sent; nil refuses none.
+	check func(*request) error
+}
+
+// The routes.
+var (
+	routeIngest  = &route{name: "ingest", takes: true, serve: (*request).ingest, check: (*request).checkIngest}
+	routeUpload  = &route{name: "upload", takes: true, serve: (*request).upload, check: (*request).checkUpload}
+	routeStream  = &route{name: "stream", serve: (*request).readStream}
+	routeChunks  = &route{name: "chunks", serve: (*request).listChunks}
+	routeStreams = &route{name: "streams", serve: (*request).listStreams}
+	routeArray   = &route{name: "array", serve: (*request).readArray}
+	routeArrays  = &route{name: "arrays", serve: (*request).listArrays}
+	routeAPI     = &route{name: "api", serve: (*request).api}
+	routeHealth  = &route{name: "health", serve: (*request).health}
+	routeReady   = &route{name: "ready", serve: (*request).ready}
+	routeMetrics = &route{name: "metrics", serve: (*request).metrics}
+	routePage    = &route{name: "page", serve: (*request).page}
+	routeNone    = &route{name: "none", serve: (*request).notFound}
+)
+
+// allRoutes lists them for the counters.
+func allRoutes() []*route {
+	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
+		routeAPI, routeHealth, routeReady, routeMetrics, routePage, routeNone}
+}
+
+// routeFor finds the kind of a request by its method and path.
+func routeFor(method string, t target) *route {
+	if _, ok := t.policy(); ok {
+		return routeIngest
+	}
+	if name, ok := t.under("/streams"); ok {
+		return streamRoute(method, name)
+	}
+	if key, ok := t.under("/arrays"); ok {
+		if key == "" {
+			return routeArrays
+		}
+		return routeArray
+	}
+	if _, ok := t.under("/api"); ok {
+		return routeAPI
+	}
+	switch t.path {
+	case "/health":
+		return routeHealth
+	case "/ready":
+		return routeReady
+	case "/metrics":
+		return routeMetrics
+	}
+	if _, ok := pageFiles[t.path]; ok {
+		return routePage
+	}
+	return routeNone
+}
+
+func streamRoute(method, name string) *route {
+	switch {
+	case method == fasthttp.MethodPut || method == fasthttp.MethodPost:
+		return routeUpload
+	case name == "":
+		return routeStreams
+	case strings.HasSuffix(name, chunksSuffix):
+		return routeChunks
+	default:
+		return routeStream
+	}
+}
+
+// chunksSuffix ends the address of a stream's list of chunks.
+const chunksSuffix = "/chunks"
+
+// find sets the request's route and refuses a method that it does not have.
+func (r *request) find() error {
+	method := string(r.ctx.Method())
+	r.route = routeFor(method, r.target)
+	if r.route.takes || r.route == routeNone || method == fasthttp.MethodGet || method == fasthttp.MethodHead {
+		return nil
+	}
+	allow := "GET, HEAD"
+	if r.route == routeStream {
+		allow = "GET, HEAD, PUT, POST"
+	}
+	p := refuse(405, "bad-method", "%s is not possible here; use %s", method, allow)
+	p.allow = allow
+	return p
+}
+
+// expect decides about a body that the client asks leave to send.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	r := s.newRequest(ctx)
+	err := r.find()
+	if err == nil && r.route.check != nil {
+		err = r.route.check(r)
+	}
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	r.fail(err)
+	s.count.answer(r.route, ctx.Response.StatusCode())
+	return ctx.Response.StatusCode()
+}
+
+func (r *request) notFound() error {
+	return refuse(404, "not-found", "there is nothing at %s; look at /, /streams/ and /arrays/", r.target.path)
+}
+
+const policyFolder = "/portal_ingestion_policies/"
+
+// policy gives the policy, not decoded, of an ingestion address: any prefix,
+// then /portal_ingestion_policies/POLICY/ingest, with slashes doubled or not.
+func (t target) policy() (string, bool) {
+	i := strings.Index(t.path, policyFolder)
+	if i < 0 {
+		return "", false
+	}
+	rest := strings.Trim(t.path[i+len(policyFolder):], "/")
+	name, ok := strings.CutSuffix(rest, "/ingest")
+	if !ok {
+		return "", false
+	}
+	return strings.TrimRight(name, "/"), true
+}

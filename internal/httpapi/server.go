@@ -1,0 +1,166 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/arrays"
+	"weir/policies"
+	"weir/streams"
+)
+
+// Options of a Server. Streams, Policies and Arrays must be set.
+type Options struct {
+	Streams  *streams.Store
+	Policies *policies.Router
+	Arrays   *arrays.Store
+	// Metrics writes the Prometheus text format; nil serves no /metrics.
+	Metrics func(io.Writer) error
+	// Conditions are what /ready needs besides appends that work and a server
+	// that does not drain, such as listeners being bound.
+	Conditions func() []Condition
+	Version    string       // shown on the page and by /api/status
+	Log        *slog.Logger // default discards
+
+	// MaxBody is the size, in bytes, of the largest chunk that may be
+	// ingested; default 64 MiB. Uploads to /streams are not bounded by it.
+	MaxBody int64
+	// BodyMemory bounds the bytes of all bodies in memory at once; default
+	// four times MaxBody.
+	BodyMemory int64
+	// BodyWait is how long a body waits for its share of BodyMemory before it
+	// is refused; default 10 s.
+	BodyWait time.Duration
+	// MaxConns bounds the connections served at once; default 8192.
+	MaxConns int
+	// HeaderTimeout is how long a request's header may take; default 30 s.
+	HeaderTimeout time.Duration
+	// StallTimeout is how long a client may neither send nor take a byte in
+	// the middle of a request; default 60 s.
+	StallTimeout time.Duration
+	// IdleTimeout is how long a connection may rest between two requests;
+	// default 20 min, since fluentd's clients are known to rest for 15.
+	IdleTimeout time.Duration
+}
+
+// A Condition is one thing that readiness needs.
+type Condition struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text,omitempty"` // what is wrong, or what is right
+}
+
+// A Server serves HTTP. All methods are safe for concurrent use.
+type Server struct {
+	Options
+	http     *fasthttp.Server
+	budget   *budget
+	count    counters
+	requests sync.Pool // of *request
+	decoders decoders
+	started  time.Time
+	draining atomic.Bool
+	ctx      context.Context // of the appends; ends when a Shutdown is given up
+	stop     context.CancelFunc
+}
+
+// New makes a server.
+func New(o Options) (*Server, error) {
+	if o.Streams == nil || o.Policies == nil || o.Arrays == nil {
+		return nil, errors.New("httpapi: new server: Streams, Policies and Arrays must be set")
+	}
+	setDefaults(&o)
+	if o.BodyMemory < o.MaxBody {
+		return nil, fmt.Errorf("httpapi: new server: BodyMemory %d is less than MaxBody %d", o.BodyMemory, o.MaxBody)
+	}
+	s := &Server{Options: o, budget: newBudget(o.BodyMemory), started: time.Now(), requests: newRequestPool(), count: newCounters()}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.http = s.newFasthttp()
+	return s, nil
+}
+
+func setDefaults(o *Options) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 64 << 20
+	}
+	if o.BodyMemory <= 0 {
+		o.BodyMemory = 4 * o.MaxBody
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 8192
+	}
+	orDefault(&o.BodyWait, 10*time.Second)
+	orDefault(&o.HeaderTimeout, 30*time.Second)
+	orDefault(&o.StallTimeout, 60*time.Second)
+	orDefault(&o.IdleTimeout, 20*time.Minute)
+}
+
+func orDefault(d *time.Duration, value time.Duration) {
+	if *d <= 0 {
+		*d = value
+	}
+}
+
+func (s *Server) newFasthttp() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 s.unreadable,
+		HeaderReceived:               beforeBody,
+		ExpectHandler:                s.expect,
+		Name:                         "weir",
+		Concurrency:                  s.MaxConns,
+		ReadBufferSize:               16 << 10, // also the bound of a request's header
+		ReadTimeout:                  s.HeaderTimeout,
+		IdleTimeout:                  s.IdleTimeout,
+		MaxRequestBodySize:           math.MaxInt, // bodies are streams; their bound is each route's
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+		Logger:                       serverLog{s.Log},
+	}
+}
+
+// Serve answers requests that come to the listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(&listener{Listener: l, stall: s.StallTimeout}); err != nil {
+		return fmt.Errorf("httpapi: serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Drain turns /ready to 503, so that balancers leave. Requests are served on.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown drains: it accepts no more connections, lets requests in hand
+// finish, and closes the rest. When the context ends first, appends that still
+// wait for room are given up and the context's error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	err := s.http.ShutdownWithContext(ctx)
+	s.stop()
+	if err != nil {
+		return fmt.Errorf("httpapi: shutdown: %w", err)
+	}
+	return nil
+}
+
+// serverLog gives fasthttp's own messages, which are about connections, to slog.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Printf(format string, args ...any) {
+	l.log.Warn("http connection", "error", fmt.Sprintf(format, args...))
+}
