@@ -8,7 +8,7 @@ import (
 	"weir/arrays"
 )
 
-// api answers below /api: state, routing, arrays in forms that a page draws.
+// api answers below /api: state, routing, jobs, arrays in forms that a page draws.
 func (r *request) api() error {
 	escaped, _ := r.target.under("/api")
 	path, err := unescape(escaped)
@@ -20,6 +20,11 @@ func (r *request) api() error {
 		return r.status()
 	case "route":
 		return r.explainRoute()
+	case "job", "job/":
+		return r.listJobs()
+	}
+	if strings.HasPrefix(path, "job/") {
+		return r.readJob(path)
 	}
 	if name, ok := strings.CutPrefix(path, "arrays/"); ok && name != "" {
 		return r.arrayAPI(name)

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"time"
 )
 
@@ -18,7 +20,7 @@ const minRate = 4 << 10
 // is an error.
 type body struct {
 	src     io.Reader // nil when there is none
-	conn    deadliner
+	conn    sender
 	length  int64 // as announced; -1 when it is not
 	got     int64
 	ended   bool
@@ -29,7 +31,13 @@ type body struct {
 	moved   time.Time // when the deadline was last moved
 }
 
-type deadliner interface{ SetReadDeadline(time.Time) error }
+// A sender is the connection that a body comes from.
+type sender interface {
+	SetReadDeadline(time.Time) error
+	// ended tells whether the connection came to its end. The chunked coding
+	// shows an early end as a proper one.
+	ended() bool
+}
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
@@ -50,15 +58,20 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, io.EOF
 	case err == nil:
 		return n, nil
-	case err == io.EOF && b.length < 0:
+	case err == io.EOF && b.length < 0 && !b.conn.ended():
 		b.ended = true
 		return n, io.EOF
-	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
-		b.err = errTruncated
-	default:
+	case isTimeout(err):
 		b.err = err
+	default:
+		b.err = fmt.Errorf("%w: %w", errTruncated, err)
 	}
 	return n, b.err
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
 }
 
 // moveDeadline gives the client the stall time for its next bytes, and with a

@@ -28,7 +28,18 @@ type conn struct {
 	net.Conn
 	stall  time.Duration
 	linger atomic.Bool // part of a body was left unread
+	eof    atomic.Bool // the client sends no more
 }
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		c.eof.Store(true)
+	}
+	return n, err
+}
+
+func (c *conn) ended() bool { return c.eof.Load() }
 
 // writePiece is how much is written under one deadline.
 const writePiece = 256 << 10

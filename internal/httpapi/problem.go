@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -75,7 +74,7 @@ func problemOf(err error) *problem {
 			return p
 		}
 	}
-	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+	if isTimeout(err) {
 		return refuse(408, "slow-body", "the body came too slowly; nothing of it was kept")
 	}
 	return refuse(500, "internal", "%v", err)
@@ -142,7 +141,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	p := refuse(400, "bad-request", "this is no HTTP request: %v", err)
 	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
 		p = refuse(431, "header-too-large", "the request's header is larger than %d bytes", s.http.ReadBufferSize)
-	} else if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+	} else if isTimeout(err) {
 		p = refuse(408, "slow-request", "the request did not come within %s", s.HeaderTimeout)
 	} else if errors.Is(err, io.ErrUnexpectedEOF) {
 		p = refuse(400, "truncated-body", "the request ended early; nothing of it was kept")

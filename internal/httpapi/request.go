@@ -45,7 +45,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 func (s *Server) newRequest(ctx *fasthttp.RequestCtx) *request {
 	r := s.requests.Get().(*request)
 	*r = request{s: s, ctx: ctx, buf: r.buf, target: parseTarget(string(ctx.Request.Header.RequestURI()))}
-	r.body = body{src: ctx.RequestBodyStream(), conn: ctx.Conn(), stall: s.StallTimeout,
+	r.body = body{src: ctx.RequestBodyStream(), conn: ctx.Conn().(*conn), stall: s.StallTimeout,
 		length: int64(ctx.Request.Header.ContentLength())}
 	if r.body.length < 0 && r.body.src == nil {
 		r.body.length = 0
@@ -62,9 +62,7 @@ func (r *request) end() {
 	}
 	if !r.body.drain() {
 		r.ctx.SetConnectionClose()
-		if c, ok := r.ctx.Conn().(*conn); ok {
-			c.linger.Store(true)
-		}
+		r.ctx.Conn().(*conn).linger.Store(true)
 	}
 	r.s.count.answer(r.route, r.ctx.Response.StatusCode())
 	if r.held > 0 {

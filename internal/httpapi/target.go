@@ -49,7 +49,7 @@ func (t target) value(name string) string {
 		var field string
 		field, rest, _ = strings.Cut(rest, "&")
 		key, value, _ := strings.Cut(field, "=")
-		if key == name {
+		if plain, err := unescape(key); err == nil && plain == name {
 			text, err := unescape(strings.ReplaceAll(value, "+", " "))
 			if err != nil {
 				return ""
