@@ -21,7 +21,20 @@ type decoder struct {
 	file   string
 	source Source
 	places map[string]place
+	broken map[string]bool // paths of values that could not be read
+	told   map[string]bool // paths that at has reported
 	found  Diagnostics
+}
+
+func newDecoder(file string, s Source) *decoder {
+	return &decoder{file: file, source: s.filled(), places: make(map[string]place),
+		broken: make(map[string]bool), told: make(map[string]bool)}
+}
+
+// wrong reports a mistake of the value at a path.
+func (d *decoder) wrong(n *yaml.Node, path, format string, args ...any) {
+	d.broken[path] = true
+	d.errorf(placeOf(n), "%s "+format, append([]any{orRoot(path)}, args...)...)
 }
 
 func (d *decoder) errorf(p place, format string, args ...any) {
@@ -35,6 +48,10 @@ func (d *decoder) fill(n *yaml.Node, v reflect.Value, path string) {
 	}
 	if isNull(n) {
 		return // a key with nothing after it keeps its default
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		d.wrong(n, path, "has the tag %s, which means nothing here: remove it", n.Tag)
+		return
 	}
 	switch v.Interface().(type) {
 	case Size, Secret, time.Duration, string, bool, int:
@@ -92,7 +109,7 @@ func (d *decoder) unknown(key *yaml.Node, path string, known []string) {
 // pairs gives the keys and values of a mapping, each key once.
 func (d *decoder) pairs(n *yaml.Node, path string, each func(key, value *yaml.Node, at string)) {
 	if n.Kind != yaml.MappingNode {
-		d.errorf(placeOf(n), "%s is %s: write keys and values", orRoot(path), kindName(n))
+		d.wrong(n, path, "is %s: write keys and values", kindName(n))
 		return
 	}
 	first := make(map[string]place)
@@ -130,7 +147,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String {
 		items = []*yaml.Node{n}
 	} else if n.Kind != yaml.SequenceNode {
-		d.errorf(placeOf(n), "%s is %s: write a list", path, kindName(n))
+		d.wrong(n, path, "is %s: write a list", kindName(n))
 		return
 	}
 	for i, item := range items {
@@ -145,7 +162,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 // scalar fills one value, with its variables replaced.
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.ScalarNode {
-		d.errorf(placeOf(n), "%s is %s: write one value", path, kindName(n))
+		d.wrong(n, path, "is %s: write one value", kindName(n))
 		return
 	}
 	text, err := expand(n.Value, d.source.Getenv)
@@ -153,6 +170,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		err = d.set(v, text)
 	}
 	if err != nil {
+		d.broken[path] = true
 		d.errorf(placeOf(n), "%s: %v", path, err)
 	}
 }
@@ -209,5 +227,5 @@ func kindName(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return "one value"
+	return fmt.Sprintf("the value %q", n.Value)
 }

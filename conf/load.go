@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"bytes"
 	_ "embed" // default.yaml
 	"errors"
+	"io"
 	"os"
 	"reflect"
 
@@ -48,14 +50,14 @@ func Load(name string, s Source) (*Config, Diagnostics) {
 // Parse reads a configuration from its text; name is for diagnostics and for
 // the folder of relative secrets.
 func Parse(name string, data []byte, s Source) (*Config, Diagnostics) {
-	c, ds := Default(), Diagnostics(nil)
-	d := &decoder{file: name, source: s.filled(), places: make(map[string]place)}
-	d.document(data, c)
+	c, d := Default(), newDecoder(name, s)
+	if d.document(data, c) {
+		d.meaning(c)
+	}
 	c.file, c.places = name, d.places
-	d.meaning(c)
-	if ds = d.found; len(ds) > 0 {
-		ds.sort()
-		return nil, ds
+	if len(d.found) > 0 {
+		d.found.sort()
+		return nil, d.found
 	}
 	return c, nil
 }
@@ -63,31 +65,42 @@ func Parse(name string, data []byte, s Source) (*Config, Diagnostics) {
 // Default is the configuration of default.yaml.
 func Default() *Config {
 	c := new(Config)
-	d := &decoder{file: "default.yaml", source: Source{}.filled(), places: make(map[string]place)}
+	d := newDecoder("default.yaml", Source{})
 	d.document(defaults, c)
 	c.file, c.places = d.file, d.places
 	return c
 }
 
-// document fills a Config from the one document of a file.
-func (d *decoder) document(data []byte, c *Config) {
-	var n yaml.Node
-	if err := yaml.Load(data, &n); err != nil {
+// document fills a Config from the one document of a file. It gives false
+// for a file that is no YAML, of which nothing more can be said.
+func (d *decoder) document(data []byte, c *Config) bool {
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	if err != nil {
 		d.syntax(err)
-		return
+		return false
 	}
-	if n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
+	var n, more yaml.Node
+	if err := loader.Load(&n); err == io.EOF {
+		return true // a file of comments
+	} else if err != nil {
+		d.syntax(err)
+		return false
+	}
+	if len(n.Content) == 1 {
 		d.fill(n.Content[0], reflect.ValueOf(c).Elem(), "")
 	}
+	if err := loader.Load(&more); err == nil {
+		d.errorf(placeOf(&more), "a second document begins: write one file with one document")
+	} else if err != io.EOF {
+		d.syntax(err)
+	}
+	return true
 }
 
 // syntax tells what the YAML library says of a file that is no YAML.
 func (d *decoder) syntax(err error) {
-	var many *yaml.LoadErrors
-	if errors.As(err, &many) {
-		for _, e := range many.Errors {
-			d.errorf(place{e.Mark.Line, e.Mark.Column}, "not YAML: %v", e)
-		}
+	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
+		d.errorf(place{max(1, e.Mark.Line), max(1, e.Mark.Column)}, "not YAML: %s", e.Message)
 		return
 	}
 	d.errorf(place{1, 1}, "not YAML: %v", err)

@@ -23,20 +23,23 @@ func (d *decoder) meaning(c *Config) {
 }
 
 // at reports a mistake of the value at a path, or of the nearest place above
-// it when the file leaves it out.
+// it when the file leaves it out. Each path is reported once, and not at all
+// where it could not be read.
 func (d *decoder) at(path string, err error) {
-	for p := path; ; {
-		if where, ok := d.places[p]; ok {
-			d.errorf(where, "%s: %v", path, err)
-			return
-		}
-		i := strings.LastIndexAny(p, ".[")
-		if i < 0 {
-			d.errorf(place{1, 1}, "%s: %v", path, err)
-			return
-		}
-		p = p[:i]
+	if d.told[path] || d.broken[path] {
+		return
 	}
+	d.told[path] = true
+	where := place{1, 1}
+	for p := path; p != ""; p = p[:max(0, strings.LastIndexAny(p, ".["))] {
+		if d.broken[p] {
+			return
+		}
+		if at, ok := d.places[p]; ok && where == (place{1, 1}) {
+			where = at
+		}
+	}
+	d.errorf(where, "%s: %v", path, err)
 }
 
 func (d *decoder) oneOf(path, value string, words ...string) {
@@ -64,9 +67,6 @@ func (d *decoder) listeners(c *Config) {
 		d.at("forward.tls.client_ca_file", errors.New("needs cert_file and key_file, too"))
 	}
 	d.oneOf("forward.tls.min_version", t.MinVersion, "1.2", "1.3")
-	if len(c.Forward.Listen) == 0 && c.Forward.UDPHeartbeat {
-		d.at("forward.udp_heartbeat", errors.New("needs an address in forward.listen"))
-	}
 }
 
 // address checks "host:port"; a host name is looked up when it is bound.
@@ -76,31 +76,45 @@ func (d *decoder) address(path, address string) {
 		d.at(path, fmt.Errorf("%q is no address: write HOST:PORT, such as 127.0.0.1:8880 or [::]:8880", address))
 		return
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		d.at(path, fmt.Errorf("%q is no port: write a number from 1 to 65535, or 0 for any free one (%d is none)", port, n))
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		d.at(path, fmt.Errorf("%q is no port: write a number from 1 to 65535, or 0 for any free one", port))
 	}
 }
 
 // security checks what only the text shows; the rest is forward's to say.
 func (d *decoder) security(f Forward) {
+	for _, t := range []struct{ path, value string }{{"forward.tag", f.Tag}, {"forward.add_tag_prefix", f.AddTagPrefix}} {
+		if strings.HasPrefix(t.value, "_") {
+			d.at(t.path, fmt.Errorf("%q begins with _, which is kept for weir's own streams: use another one", t.value))
+		}
+	}
+	if s := f.Security; s != nil {
+		for i, c := range s.Clients {
+			if _, err := parseNetwork(c.Network); err != nil {
+				d.at(fmt.Sprintf("forward.security.clients[%d].network", i),
+					fmt.Errorf("%q is no network: write 10.0.0.0/8, fd00::/8 or one address", c.Network))
+			}
+		}
+		if d.source.Offline && s.SharedKey.Source != "" {
+			d.told["forward.security.shared_key"] = true // not read, so not missing
+		}
+	}
 	o := f.Options()
 	o.Handler = nobody{}
 	for key, err := range o.Validate() {
-		key = strings.NewReplacer("security.user[", "security.users[", "security.client[", "security.clients[").Replace(key)
-		if d.source.Offline && (key == "security.shared_key" && f.Security.SharedKey.Source != "") {
-			continue
-		}
-		d.at("forward."+key, err)
+		d.at("forward."+securityKey(key), err)
 	}
-	if f.Security == nil {
-		return
-	}
-	for i, c := range f.Security.Clients {
-		path := fmt.Sprintf("forward.security.clients[%d].network", i)
-		if _, err := parseNetwork(c.Network); err != nil && c.Network != "" {
-			d.at(path, fmt.Errorf("%q is no network: write 10.0.0.0/8, fd00::/8 or one address", c.Network))
+}
+
+// securityKey turns fluentd's names of sections, user and client, into those
+// of lists.
+func securityKey(key string) string {
+	for _, section := range []string{"security.user", "security.client"} {
+		if rest, ok := strings.CutPrefix(key, section); ok && (rest == "" || rest[0] == '[') {
+			return section + "s" + rest
 		}
 	}
+	return key
 }
 
 func (d *decoder) stores(c *Config) {
@@ -122,7 +136,7 @@ func (d *decoder) stores(c *Config) {
 			d.at(n.path, fmt.Errorf("is too small: write %s or more", n.write))
 		}
 	}
-	if c.Streams.LargeBytes > c.Streams.SegmentBytes/2 {
+	if !d.broken["streams.segment_bytes"] && c.Streams.LargeBytes > c.Streams.SegmentBytes/2 {
 		d.at("streams.large_bytes", fmt.Errorf("%s is more than half of segment_bytes, %s: such appends would not fit a segment",
 			c.Streams.LargeBytes, c.Streams.SegmentBytes))
 	}

@@ -30,23 +30,34 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 			ErrTooLarge, len(b.Entries), ru.Name, ru.MaxBytes)
 	}
 	asIs := extracted{data: b.Entries, records: b.Records}
-	if ru.Policy.Keep == Verbatim && (!b.Raw || ru.Array == nil || ru.Array.Kind != kindMetrics) {
-		return asIs, nil
-	}
-	if b.Raw {
-		n, _, err := forward.Check(b.Entries)
-		asIs.records = n
-		switch {
-		case ru.Policy.Keep == Verbatim && err != nil:
-			return extracted{}, fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
-		case ru.Policy.Keep == Verbatim:
-			return asIs, nil
-		case err != nil:
-			asIs.records = 0
+	if !b.Raw {
+		if ru.Policy.Keep == Verbatim {
 			return asIs, nil
 		}
+		return ru.decode(w, b.Entries), nil
 	}
-	return ru.decode(w, b.Entries), nil
+	if ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics) {
+		return asIs, nil
+	}
+	n, _, err := forward.Check(b.Entries)
+	switch {
+	case err == nil && ru.Policy.Keep == Verbatim:
+		asIs.records = n
+		return asIs, nil
+	case err == nil:
+		return ru.decode(w, b.Entries), nil
+	case ru.mustBeEntries(b.Entries):
+		return extracted{}, fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
+	}
+	return asIs, nil
+}
+
+// mustBeEntries tells whether a raw body that is not whole entries is broken,
+// rather than the text or bytes themselves. No text begins with the byte that
+// begins most entries; other bytes may.
+func (ru *rule) mustBeEntries(body []byte) bool {
+	const pair = 0x92
+	return ru.Policy.Keep == Verbatim || ru.Policy.Keep == Text && body[0] == pair
 }
 
 // decode takes the text or bytes of each entry. The only entry of a batch is

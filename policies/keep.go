@@ -81,7 +81,7 @@ func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
 	if k.Stream != nil {
 		rec := streams.Record{Stream: k.Stream, Data: out.data}
 		if len(id) > 0 {
-			rec.Key = streams.KeyOf([]byte(ru.Dedupe), rt.id, id)
+			rec.Key = streams.KeyOf(ru.dedupe, rt.id, id)
 		}
 		w.add(rec, claim{batch: i, rule: ru, records: int64(out.records)})
 	}
@@ -138,6 +138,9 @@ func (r *Router) settle(k *Kept, c claim, rec streams.Record, res streams.Result
 	}
 	if c.reason != "" {
 		k.Dead++
+		if k.Stream == nil {
+			k.Duplicate = res.Duplicate
+		}
 		if !res.Duplicate {
 			r.countDead(c)
 		}

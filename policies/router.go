@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +36,7 @@ type Router struct {
 type rule struct {
 	Policy
 	pattern *Pattern
+	dedupe  []byte // Dedupe, for keys
 	dead    atomic.Pointer[streams.Stream]
 	counts  counts
 }
@@ -63,24 +66,32 @@ func New(o Options) (*Router, error) {
 		r.now = time.Now
 	}
 	for _, p := range o.Policies {
-		for key, err := range p.Validate() {
-			return nil, fmt.Errorf("policies: policy %q: %s: %w", p.Name, key, err)
-		}
-		if r.names[p.Name] != nil {
-			return nil, fmt.Errorf("policies: two policies are named %q: rename one", p.Name)
-		}
-		pattern, err := ParsePattern(p.Match)
-		if err != nil {
+		if err := r.addRule(p); err != nil {
 			return nil, err
 		}
-		p.Keep, p.Dedupe = cmp.Or(p.Keep, Verbatim), cmp.Or(p.Dedupe, DedupeChunk)
-		ru := &rule{Policy: p, pattern: pattern}
-		r.rules, r.names[p.Name] = append(r.rules, ru), ru
 	}
 	r.scratch.New = func() any { return new(work) }
 	var err error
 	r.routes, err = lru.New[target, *route](maxRoutes)
 	return r, err
+}
+
+func (r *Router) addRule(p Policy) error {
+	bad := p.Validate()
+	if keys := slices.Sorted(maps.Keys(bad)); len(keys) > 0 {
+		return fmt.Errorf("policies: policy %q: %s: %w", p.Name, keys[0], bad[keys[0]])
+	}
+	if r.names[p.Name] != nil {
+		return fmt.Errorf("policies: two policies are named %q: rename one", p.Name)
+	}
+	pattern, err := ParsePattern(p.Match)
+	if err != nil {
+		return err
+	}
+	p.Keep, p.Dedupe = cmp.Or(p.Keep, Verbatim), cmp.Or(p.Dedupe, DedupeChunk)
+	ru := &rule{Policy: p, pattern: pattern, dedupe: []byte(p.Dedupe)}
+	r.rules, r.names[p.Name] = append(r.rules, ru), ru
+	return nil
 }
 
 // Policies lists the policies in order.
