@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/conf"
+	"weir/internal/server"
+)
+
+// drainTime bounds how long a stop waits for senders.
+const drainTime = 30 * time.Second
+
+// A gateway is what serve and demo have in common.
+type gateway struct {
+	config, data, http string
+	forward            []string
+}
+
+func (g *gateway) flags(c *cobra.Command) {
+	c.Flags().StringVar(&g.config, "config", "", "configuration `FILE`; without one every tag is kept verbatim")
+	c.Flags().StringVar(&g.data, "data", "", "data `FOLDER` (default ./weir-data)")
+	c.Flags().StringVar(&g.http, "http", "", "`HOST:PORT` of the HTTP listener (default 127.0.0.1:8880)")
+	c.Flags().StringSliceVar(&g.forward, "forward", nil, "`HOST:PORT` of the forward listener; may be repeated (default 127.0.0.1:24224)")
+}
+
+// load reads the configuration; the command line goes before the file.
+func (g *gateway) load() (*conf.Config, error) {
+	c := conf.Default()
+	if g.config != "" {
+		var found conf.Diagnostics
+		if c, found = conf.Load(g.config, conf.Source{}); len(found) > 0 {
+			return nil, exit{exitConfig, found.Error()}
+		}
+	}
+	if g.data != "" {
+		c.Data = g.data
+	}
+	if g.http != "" {
+		c.HTTP.Listen = g.http
+	}
+	if g.forward != nil {
+		c.Forward.Listen = g.forward
+	}
+	return c, nil
+}
+
+func newServe() *cobra.Command {
+	var g gateway
+	c := &cobra.Command{
+		Use: "serve", GroupID: "gateway", Args: cobra.NoArgs,
+		Short: "Run the gateway",
+		Long: `Run the gateway until SIGTERM or SIGINT, then finish and acknowledge what was
+taken, and exit 0. A second signal exits at once. Nothing that was
+acknowledged is lost either way.`,
+		Example: "  weir serve\n  weir serve --config weir.yaml --data /var/lib/weir --http 0.0.0.0:8880",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := g.load()
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg, c.OutOrStdout())
+		},
+	}
+	g.flags(c)
+	return c
+}
+
+// serve runs a gateway until the context ends or a part of it fails.
+func serve(ctx context.Context, cfg *conf.Config, out io.Writer) error {
+	log := logger(cfg.Log, os.Stderr)
+	s, err := server.Start(server.Options{Config: cfg, Version: version(), Log: log})
+	if err != nil {
+		return err
+	}
+	greet(out, s, cfg.Data)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "drain", drainTime)
+	case err = <-s.Failed():
+		log.Error("stopping", "error", err)
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if stopErr := s.Stop(drain); stopErr != nil {
+		log.Error("stopped", "error", stopErr)
+		if err == nil {
+			err = stopErr
+		}
+	}
+	return err
+}
+
+// greet tells where to send and where to look.
+func greet(out io.Writer, s *server.Server, data string) {
+	at, r := s.Addresses(), s.Recovery()
+	if abs, err := filepath.Abs(data); err == nil {
+		data = abs
+	}
+	fmt.Fprintf(out, "listening http    %s\n", at.HTTP)
+	for _, f := range at.Forward {
+		fmt.Fprintf(out, "listening forward %s\n", f)
+	}
+	if at.Unix != "" {
+		fmt.Fprintf(out, "listening forward %s\n", at.Unix)
+	}
+	fmt.Fprintf(out, "data              %s\n", data)
+	if !r.Clean && r.Records > 0 {
+		fmt.Fprintf(out, "recovered         %d records, %d bytes; %d bytes that nobody was told of were cut\n", r.Records, r.Bytes, r.CutBytes)
+	}
+	fmt.Fprintf(out, "\nThe page:  http://%s/\nSend:      echo '{\"message\":\"hello\"}' | weir send raw.hello%s\nRead:      curl http://%s/streams/raw.hello\n",
+		at.HTTP, sendTo(at.Forward), at.HTTP)
+}
+
+// sendTo is the flag that weir send needs to reach another address than its
+// default.
+func sendTo(forward []string) string {
+	if len(forward) == 0 || forward[0] == defaultForward {
+		return ""
+	}
+	return " --to " + forward[0]
+}
+
+func logger(l conf.Log, out io.Writer) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(l.Level)) != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(out, o))
+	}
+	return slog.New(slog.NewTextHandler(out, o))
+}

@@ -1,0 +1,247 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"weir/arrays"
+	"weir/conf"
+	"weir/forward"
+	"weir/internal/httpapi"
+	"weir/internal/vfs"
+	"weir/jobs"
+	"weir/policies"
+	"weir/streams"
+)
+
+// Options of a Server.
+type Options struct {
+	Config  *conf.Config
+	Version string
+	Log     *slog.Logger // default discards
+}
+
+// A Server is a running weir.
+type Server struct {
+	conf    *conf.Config
+	version string
+	log     *slog.Logger
+
+	streams *streams.Store
+	router  *policies.Router
+	arrays  *arrays.Store
+	jobs    *jobs.Engine
+	http    *httpapi.Server
+	forward *forward.Server
+	bound   *listeners
+
+	stops  []step // what was started, in order
+	serves sync.WaitGroup
+	failed chan error // a part that served ended by itself
+}
+
+// A step is a part that was started.
+type step struct {
+	name string
+	stop func(context.Context) error
+}
+
+// Start opens the stores, recovers what a crash left, binds the listeners and
+// serves. When it fails, what was started is stopped again.
+func Start(o Options) (_ *Server, err error) {
+	s := &Server{conf: o.Config, version: o.Version, log: o.Log, failed: make(chan error, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(context.Background()))
+		}
+	}()
+	for _, part := range []struct {
+		name  string
+		start func() (stop func(context.Context) error, err error)
+	}{
+		{"data folder", s.startFolder},
+		{"streams", s.startStreams},
+		{"policies", s.startPolicies},
+		{"arrays", s.startArrays},
+		{"jobs", s.startJobs},
+		{"listeners", s.startListeners},
+		{"http", s.startHTTP},
+		{"forward", s.startForward},
+		{"addresses", s.startAddresses},
+	} {
+		began := time.Now()
+		stop, err := part.start()
+		if err != nil {
+			return nil, err
+		}
+		s.stops = append(s.stops, step{part.name, stop})
+		s.log.Debug("started", "part", part.name, "took", time.Since(began))
+	}
+	return s, nil
+}
+
+// Addresses tells where the server listens.
+func (s *Server) Addresses() Addresses { return s.bound.at }
+
+// Failed gives the error of a part that ended by itself; then the server is
+// to be stopped.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Idle tells whether all that was kept is also in the arrays.
+func (s *Server) Idle() bool { return s.jobs.Idle() }
+
+// Recovery tells what the start found.
+func (s *Server) Recovery() streams.Recovery { return s.streams.Stats().Recovery }
+
+// Stop takes no more, finishes what was taken, acknowledges it and closes the
+// stores, in the reverse order of the start. The context bounds the wait for
+// senders; the stores are closed in any case.
+func (s *Server) Stop(ctx context.Context) error {
+	var errs []error
+	for i := len(s.stops) - 1; i >= 0; i-- {
+		began := time.Now()
+		if stop := s.stops[i].stop; stop != nil {
+			errs = append(errs, stop(ctx))
+		}
+		s.log.Debug("stopped", "part", s.stops[i].name, "took", time.Since(began))
+	}
+	s.stops = nil
+	s.serves.Wait()
+	return errors.Join(errs...)
+}
+
+// serve runs a part until it is stopped; ended is the error that says so.
+func (s *Server) serve(name string, ended error, run func() error) {
+	s.serves.Go(func() {
+		err := run()
+		if err == nil || ended != nil && errors.Is(err, ended) {
+			return
+		}
+		select {
+		case s.failed <- fmt.Errorf("server: %s: %w", name, err):
+		default:
+		}
+	})
+}
+
+func (s *Server) startFolder() (func(context.Context) error, error) {
+	fs := vfs.OS
+	if err := fs.MkdirAll(s.conf.Data); err != nil {
+		return nil, fmt.Errorf("server: data: %w", err)
+	}
+	lock, err := fs.Lock(filepath.Join(s.conf.Data, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("server: data: %s is in use by another weir: %w", s.conf.Data, err)
+	}
+	return func(context.Context) error { return lock.Close() }, nil
+}
+
+func (s *Server) startStreams() (_ func(context.Context) error, err error) {
+	o := s.conf.Streams.Options()
+	o.Log = s.log
+	if s.streams, err = streams.Open(filepath.Join(s.conf.Data, "streams"), o); err != nil {
+		return nil, err
+	}
+	return func(context.Context) error { return s.streams.Close() }, nil
+}
+
+func (s *Server) startPolicies() (_ func(context.Context) error, err error) {
+	s.router, err = policies.New(policies.Options{Policies: s.conf.Router(), Streams: s.streams, Log: s.log})
+	return nil, err
+}
+
+func (s *Server) startArrays() (_ func(context.Context) error, err error) {
+	o := s.conf.Arrays.Options()
+	o.Log, o.Refuse = s.log, s.refuse
+	if s.arrays, err = arrays.Open(filepath.Join(s.conf.Data, "arrays"), o); err != nil {
+		return nil, err
+	}
+	return func(context.Context) error { return s.arrays.Close() }, nil
+}
+
+// refuse keeps a range of a stream that a transform could not use as a dead
+// letter of the stream's policy, once however often the transform sees it.
+func (s *Server) refuse(ctx context.Context, r arrays.Refusal) error {
+	p, _ := s.router.Of(r.Stream)
+	s.log.Warn("a part of a stream cannot be used", "stream", r.Stream.Name(), "policy", p.Name,
+		"offset", r.Offset, "length", r.Length, "reason", r.Reason, "detail", r.Detail)
+	return s.router.DeadLetter(ctx, policies.Dead{
+		Policy: p.Name, Tag: r.Stream.Name(), Reason: r.Reason, Detail: r.Detail,
+		Stream: r.Stream.Name(), Generation: r.Generation, Offset: r.Offset, Length: r.Length, Data: r.Data,
+		ID: fmt.Appendf(nil, "%s\x00%d\x00%d\x00%s", r.Stream.Name(), r.Generation, r.Offset, r.Reason),
+	})
+}
+
+func (s *Server) startJobs() (func(context.Context) error, error) {
+	s.jobs = jobs.New(jobs.Options{Log: s.log})
+	if err := s.defineTransform(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	changes := s.streams.Changes()
+	s.serve("following the streams", nil, func() error { return s.follow(ctx, changes) })
+	return func(stopping context.Context) error {
+		cancel()
+		return s.jobs.Close(stopping)
+	}, nil
+}
+
+func (s *Server) startListeners() (_ func(context.Context) error, err error) {
+	secure, err := s.conf.Forward.TLS.Config(s.log)
+	if err != nil {
+		return nil, fmt.Errorf("server: forward.tls: %w", err)
+	}
+	s.bound, err = listen(s.conf.HTTP, s.conf.Forward, secure)
+	if err != nil {
+		return nil, err
+	}
+	return func(context.Context) error { s.bound.close(); return nil }, nil
+}
+
+func (s *Server) startForward() (_ func(context.Context) error, err error) {
+	o := s.conf.Forward.Options()
+	o.Handler, o.Log, o.AnyRecord = newKeeper(s.router), s.log, true
+	if s.forward, err = forward.NewServer(o); err != nil {
+		return nil, err
+	}
+	for _, l := range s.bound.forward {
+		s.serve("forward", forward.ErrClosed, func() error { return s.forward.Serve(l) })
+	}
+	for _, p := range s.bound.packet {
+		s.serve("forward heartbeats", forward.ErrClosed, func() error { return s.forward.ServePacket(p) })
+	}
+	return s.forward.Shutdown, nil
+}
+
+// addressFile tells other programs where a server with port 0 listens.
+const addressFile = "addresses.json"
+
+func (s *Server) startAddresses() (func(context.Context) error, error) {
+	b, err := json.MarshalIndent(s.bound.at, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(s.conf.Data, addressFile)
+	if err := writeFile(name, append(b, '\n')); err != nil {
+		return nil, fmt.Errorf("server: addresses: %w", err)
+	}
+	return func(context.Context) error { return os.Remove(name) }, nil
+}
+
+// writeFile replaces a file in one step.
+func writeFile(name string, b []byte) error {
+	if err := os.WriteFile(name+".tmp", b, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".tmp", name)
+}
