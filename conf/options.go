@@ -2,6 +2,7 @@ package conf
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 
 	"weir/arrays"
@@ -90,3 +91,12 @@ func (c *Config) Router() []policies.Policy {
 type nobody struct{}
 
 func (nobody) Keep(context.Context, *forward.Peer, []forward.Message) (int, error) { return 0, nil }
+
+// Options gives the files of a TLS listener; ok is false where there is none.
+func (t TLS) Options() (o forward.TLS, ok bool) {
+	o = forward.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, ClientCAFile: t.ClientCAFile, MinVersion: tls.VersionTLS12}
+	if t.MinVersion == "1.3" {
+		o.MinVersion = tls.VersionTLS13
+	}
+	return o, t.CertFile != ""
+}

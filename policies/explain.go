@@ -33,8 +33,10 @@ func (r *Router) Explain(tag string) Explanation {
 	rt, err := r.find(target{tag: tag})
 	if err == nil {
 		e.Stream = tag
-		if st, ok := r.streams.Stream(tag); ok {
-			err = r.owned(rt, st)
+		if r.streams != nil {
+			if st, ok := r.streams.Stream(tag); ok {
+				err = r.owned(rt, st)
+			}
 		}
 		if err != nil {
 			e.Stream = deadName + "." + rt.rule.Name

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,9 @@ func newRoute() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(c.OutOrStdout(), r.Explain(args[0]))
-			if _, ok := r.Route(args[0]); !ok {
+			e := r.Explain(args[0])
+			explain(c.OutOrStdout(), e)
+			if e.Error != "" {
 				return exit{code: exitFailure}
 			}
 			return nil
@@ -32,4 +34,23 @@ func newRoute() *cobra.Command {
 	}
 	c.Flags().StringVar(&g.config, "config", "", "configuration `FILE`")
 	return c
+}
+
+// explain prints each policy that was tried, and the outcome.
+func explain(out io.Writer, e policies.Explanation) {
+	for _, t := range e.Trials {
+		mark := "no   "
+		switch {
+		case t.Takes:
+			mark = "takes"
+		case t.Matches:
+			mark = "late " // it matches, but one before it took the tag
+		}
+		fmt.Fprintf(out, "%s  %-20s %s\n", mark, t.Policy, t.Match)
+	}
+	if e.Error != "" {
+		fmt.Fprintf(out, "%s; kept in %s\n", e.Error, e.Stream)
+		return
+	}
+	fmt.Fprintf(out, "policy %s, stream %s\n", e.Policy, e.Stream)
 }

@@ -31,15 +31,22 @@ func (g *gateway) flags(c *cobra.Command) {
 	c.Flags().StringSliceVar(&g.forward, "forward", nil, "`HOST:PORT` of the forward listener; may be repeated (default 127.0.0.1:24224)")
 }
 
-// load reads the configuration; the command line goes before the file.
+// load reads the configuration.
 func (g *gateway) load() (*conf.Config, error) {
 	c := conf.Default()
 	if g.config != "" {
 		var found conf.Diagnostics
 		if c, found = conf.Load(g.config, conf.Source{}); len(found) > 0 {
-			return nil, exit{exitConfig, found.Error()}
+			fmt.Fprintln(os.Stderr, found.Error())
+			return nil, exit{code: exitConfig}
 		}
 	}
+	g.apply(c)
+	return c, nil
+}
+
+// apply puts the command line before the file.
+func (g *gateway) apply(c *conf.Config) {
 	if g.data != "" {
 		c.Data = g.data
 	}
@@ -49,7 +56,6 @@ func (g *gateway) load() (*conf.Config, error) {
 	if g.forward != nil {
 		c.Forward.Listen = g.forward
 	}
-	return c, nil
 }
 
 func newServe() *cobra.Command {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"weir/conf"
 	"weir/forward"
 	"weir/internal/httpapi"
+	"weir/internal/metrics"
 	"weir/internal/vfs"
 	"weir/jobs"
 	"weir/policies"
@@ -75,8 +77,8 @@ func Start(o Options) (_ *Server, err error) {
 		{"arrays", s.startArrays},
 		{"jobs", s.startJobs},
 		{"listeners", s.startListeners},
-		{"http", s.startHTTP},
 		{"forward", s.startForward},
+		{"http", s.startHTTP},
 		{"addresses", s.startAddresses},
 	} {
 		began := time.Now()
@@ -107,6 +109,9 @@ func (s *Server) Recovery() streams.Recovery { return s.streams.Stats().Recovery
 // stores, in the reverse order of the start. The context bounds the wait for
 // senders; the stores are closed in any case.
 func (s *Server) Stop(ctx context.Context) error {
+	if s.http != nil {
+		s.http.Drain()
+	}
 	var errs []error
 	for i := len(s.stops) - 1; i >= 0; i-- {
 		began := time.Now()
@@ -135,7 +140,7 @@ func (s *Server) serve(name string, ended error, run func() error) {
 }
 
 func (s *Server) startFolder() (func(context.Context) error, error) {
-	fs := vfs.OS
+	var fs vfs.OS
 	if err := fs.MkdirAll(s.conf.Data); err != nil {
 		return nil, fmt.Errorf("server: data: %w", err)
 	}
@@ -197,9 +202,11 @@ func (s *Server) startJobs() (func(context.Context) error, error) {
 }
 
 func (s *Server) startListeners() (_ func(context.Context) error, err error) {
-	secure, err := s.conf.Forward.TLS.Config(s.log)
-	if err != nil {
-		return nil, fmt.Errorf("server: forward.tls: %w", err)
+	var secure *tls.Config
+	if t, ok := s.conf.Forward.TLS.Options(); ok {
+		if secure, err = t.Config(s.log); err != nil {
+			return nil, fmt.Errorf("server: forward.tls: %w", err)
+		}
 	}
 	s.bound, err = listen(s.conf.HTTP, s.conf.Forward, secure)
 	if err != nil {
@@ -221,6 +228,28 @@ func (s *Server) startForward() (_ func(context.Context) error, err error) {
 		s.serve("forward heartbeats", forward.ErrClosed, func() error { return s.forward.ServePacket(p) })
 	}
 	return s.forward.Shutdown, nil
+}
+
+func (s *Server) startHTTP() (func(context.Context) error, error) {
+	m, err := metrics.New(metrics.Sources{
+		Forward: s.forward.Stats, Streams: s.streams.Stats, Policies: s.router.Stats, Arrays: s.arrays.Stats,
+		HTTP: func() httpapi.Stats { return s.http.Stats() }, Version: s.version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := s.conf.HTTP
+	s.http, err = httpapi.New(httpapi.Options{
+		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobs,
+		Metrics: m.Write, Version: s.version, Log: s.log,
+		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
+		HeaderTimeout: h.HeaderTimeout, StallTimeout: h.StallTimeout, IdleTimeout: h.IdleTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.serve("http", nil, func() error { return s.http.Serve(s.bound.http) })
+	return s.http.Shutdown, nil
 }
 
 // addressFile tells other programs where a server with port 0 listens.
