@@ -36,6 +36,7 @@ var imports = map[string][]string{
 	"conf":             {"policies", "streams", "arrays", "forward"},
 	"jobs":             {},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs"},
+	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
 	"internal/server":  {"*"},
 	"cmd/weir":         {"*"},
 }

@@ -8,22 +8,19 @@ import (
 	"weir/arrays"
 )
 
-// rootGroup is the group that holds all groups.
-const rootGroup = `{"zarr_format":3,"node_type":"group","attributes":{}}` + "\n"
-
 // A zarrKey is a key of a group's hierarchy, as an address below /arrays/
 // means it.
 type zarrKey struct{ group, key string }
 
 // splitZarr gives what an address may mean, the longest name of a group
-// first. The end of the address tells: "zarr.json" belongs to a group or to an
+// first; the group without a name is the root. The end of the address tells: "zarr.json" belongs to a group or to an
 // array in it, and a chunk is ARRAY/c and indices.
 func splitZarr(path string) []zarrKey {
 	segments := strings.Split(path, "/")
 	last := len(segments) - 1
 	var keys []zarrKey
 	cut := func(at int) {
-		if at > 0 && at <= last {
+		if at >= 0 {
 			keys = append(keys, zarrKey{strings.Join(segments[:at], "/"), strings.Join(segments[at:], "/")})
 		}
 	}
@@ -31,7 +28,7 @@ func splitZarr(path string) []zarrKey {
 	for at >= 0 && isIndex(segments[at]) {
 		at--
 	}
-	if at > 0 && segments[at] == "c" {
+	if at > 0 && at < last && segments[at] == "c" {
 		cut(at - 1)
 	}
 	cut(last)
@@ -55,11 +52,6 @@ func (r *request) readArray() error {
 	if err != nil {
 		return refuse(400, "bad-encoding", "the address %q is badly percent-encoded", escaped)
 	}
-	if path == "zarr.json" {
-		r.ctx.SetContentType("application/json")
-		r.ctx.SetBodyString(rootGroup)
-		return nil
-	}
 	for _, k := range splitZarr(path) {
 		object, err := r.s.Arrays.Object(k.group, k.key)
 		if errors.Is(err, arrays.ErrNotFound) {
@@ -76,7 +68,7 @@ func (r *request) readArray() error {
 // sendObject answers with an object, and closes it.
 func (r *request) sendObject(o arrays.Object) error {
 	return r.send(resource{
-		size: o.Size, etag: quoted(o.ETag), modified: o.Modified, kind: o.Type, close: o.Body.Close,
+		size: o.Size, etag: o.ETag, modified: o.Modified, kind: o.Type, close: o.Body.Close,
 		open: func(sp span) (io.ReadCloser, error) {
 			if _, err := o.Body.Seek(sp.start, io.SeekStart); err != nil {
 				return nil, err
@@ -84,14 +76,6 @@ func (r *request) sendObject(o arrays.Object) error {
 			return &section{src: o.Body, left: sp.end - sp.start}, nil
 		},
 	})
-}
-
-// quoted gives an entity tag its quotes.
-func quoted(tag string) string {
-	if strings.HasPrefix(tag, `"`) {
-		return tag
-	}
-	return `"` + tag + `"`
 }
 
 // A section reads some bytes of an open object.

@@ -34,8 +34,8 @@ type weir struct {
 func testPolicies() []policies.Policy {
 	return []policies.Policy{
 		{Name: "raw", Match: "raw.**", Keep: policies.Verbatim},
-		{Name: "numbers", Match: "numbers.**", Keep: policies.Text},
-		{Name: "wavs", Match: "wavs.**", Keep: policies.Bytes},
+		{Name: "numbers", Match: "numbers.** numbers/**", Keep: policies.Text, Array: &arrays.Spec{Kind: "numbers"}},
+		{Name: "wavs", Match: "wavs.**", Keep: policies.Bytes, Array: &arrays.Spec{Kind: "wav"}},
 		{Name: "small", Match: "small.**", Keep: policies.Bytes, MaxBytes: 1000},
 		{Name: "files", Match: "files/** up.**", Keep: policies.Bytes},
 	}
@@ -57,9 +57,10 @@ func startOn(t *testing.T, fs vfs.FS, so streams.Options, change ...func(*Option
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.streams.Close() })
-	if w.arrays, err = openArrays(dir + "/arrays"); err != nil {
+	if w.arrays, err = arrays.Open(dir+"/arrays", arrays.Options{ChunkBytes: 64 << 10, CacheBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { w.arrays.Close() })
 	w.router, err = policies.New(policies.Options{Policies: testPolicies(), Streams: w.streams, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,24 @@ func startOn(t *testing.T, fs vfs.FS, so streams.Options, change ...func(*Option
 	return w
 }
 
-func openArrays(dir string) (*arrays.Store, error) { return new(arrays.Store), nil }
+// build brings the arrays of a stream up to its end.
+func (w *weir) build(name string) {
+	w.t.Helper()
+	st, ok := w.streams.Stream(name)
+	if !ok {
+		w.t.Fatalf("there is no stream %q", name)
+	}
+	policy, ok := w.router.Of(st)
+	if !ok || policy.Array == nil {
+		w.t.Fatalf("stream %q has no array", name)
+	}
+	for more := true; more; {
+		var err error
+		if more, err = w.arrays.Advance(w.t.Context(), st, *policy.Array); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
 
 func (w *weir) listen() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
