@@ -95,8 +95,8 @@ type Kept struct {
 
 // Options of a Router.
 type Options struct {
-	Policies []Policy // in order; none is Default
-	Streams  *streams.Store
+	Policies []Policy       // in order; none is Default
+	Streams  *streams.Store // may be nil where only Route and Explain are asked
 	Now      func() time.Time
 	Log      *slog.Logger
 }

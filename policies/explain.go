@@ -19,7 +19,8 @@ type Explanation struct {
 	Error  string  `json:"error,omitempty"`  // why the policy does not take them
 }
 
-// Explain tries each pattern on a tag, in order.
+// Explain tries each pattern on a tag, in order. A router without a store does
+// not know which policy made a stream.
 func (r *Router) Explain(tag string) Explanation {
 	e := Explanation{Tag: tag, Stream: deadName}
 	for _, ru := range r.rules {
@@ -33,11 +34,7 @@ func (r *Router) Explain(tag string) Explanation {
 	rt, err := r.find(target{tag: tag})
 	if err == nil {
 		e.Stream = tag
-		if r.streams != nil {
-			if st, ok := r.streams.Stream(tag); ok {
-				err = r.owned(rt, st)
-			}
-		}
+		err = r.ownedNow(rt)
 		if err != nil {
 			e.Stream = deadName + "." + rt.rule.Name
 		}
@@ -46,4 +43,16 @@ func (r *Router) Explain(tag string) Explanation {
 		e.Error = err.Error()
 	}
 	return e
+}
+
+// ownedNow is ErrConflict where the stream of a route exists and belongs to
+// another policy.
+func (r *Router) ownedNow(rt *route) error {
+	if r.streams == nil {
+		return nil
+	}
+	if st, ok := r.streams.Stream(rt.tag); ok {
+		return r.owned(rt, st)
+	}
+	return nil
 }
