@@ -31,12 +31,13 @@ var imports = map[string][]string{
 	"internal/vfs":     {},
 	"internal/e2e":     {},
 	"streams":          {"internal/vfs"},
-	"arrays":           {"streams", "internal/vfs"},
+	"arrays":           {"forward", "streams", "internal/vfs"}, // forward for the form of entries
 	"policies":         {"streams", "arrays", "forward"}, // forward for the form of entries
 	"conf":             {"policies", "streams", "arrays", "forward"},
 	"jobs":             {},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs"},
 	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
+	"internal/demo":    {"arrays"},
 	"internal/server":  {"*"},
 	"cmd/weir":         {"*"},
 }
