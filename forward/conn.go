@@ -34,7 +34,8 @@ type conn struct {
 	cut    bool // scan has begun at r
 	need   uint64
 	acks   []byte
-	strays int
+	strays int    // values in a row that are no messages
+	guess  string // what they look like
 	quick  quickAck
 	eof    bool
 	busy   bool // the last read filled the buffer
@@ -62,6 +63,7 @@ func (c *conn) serve() {
 		c.dec.fields = senderFields(c.s.ctx, &c.s.o, c.peer.Addr)
 		err = c.loop()
 	}
+	c.strayed()
 	c.report(err)
 	c.close()
 }
@@ -151,7 +153,8 @@ func (c *conn) frame(b []byte) (n int, err error) {
 	if err := c.size(uint64(n)); err != nil {
 		return 0, err
 	}
-	c.strays = 0
+	c.strayed()
+	c.large(n)
 	return n, c.dec.add(&f, b[:n:n])
 }
 
@@ -185,10 +188,14 @@ func (c *conn) size(n uint64) error {
 		return &refusal{reason: "too-large", bytes: int(min(n, 1<<40)),
 			detail: fmt.Sprintf("message exceeds chunk_size_limit of %d bytes", c.s.o.MaxMessage)}
 	}
-	if w := c.s.o.WarnMessage; w > 0 && n >= uint64(w) && !c.cut {
+	return nil
+}
+
+// large warns of a message that is larger than most.
+func (c *conn) large(n int) {
+	if w := c.s.o.WarnMessage; w > 0 && int64(n) >= w {
 		c.warn("large", "message is larger than chunk_size_warn_limit", "bytes", n, "limit", w)
 	}
-	return nil
 }
 
 // stray skips a value that is no array: nil in silence, others up to
@@ -201,14 +208,23 @@ func (c *conn) stray(b []byte) (n int, err error) {
 	if b[0] == 0xc0 {
 		return n, nil
 	}
+	if c.strays == 0 {
+		c.guess = guess(b)
+	}
 	if c.strays++; c.strays > maxStrays {
-		return 0, &refusal{reason: "garbage", detail: guess(b), bytes: len(b)}
+		c.strays = 0
+		return 0, &refusal{reason: "garbage", detail: c.guess, bytes: len(b)}
 	}
 	c.s.count.refuse("no-message", n)
-	if c.strays == 1 {
-		c.warn("no-message", "ignored a value that is no message", "detail", guess(b))
-	}
 	return n, nil
+}
+
+// strayed logs, once they are over, that values were skipped.
+func (c *conn) strayed() {
+	if c.strays > 0 {
+		c.warn("no-message", "ignored values that are no messages", "values", c.strays, "detail", c.guess)
+	}
+	c.strays = 0
 }
 
 // keep hands the batch over and acknowledges what was kept of it.

@@ -64,6 +64,7 @@ func (c *conn) jsonFrame(b []byte) (n int, err error) {
 		return 0, err
 	}
 	n = c.text.p
+	c.large(n)
 	if err := c.dec.json(b[:n], c); err != nil {
 		return 0, err
 	}

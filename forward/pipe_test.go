@@ -64,7 +64,7 @@ func connect(t testing.TB, s *Server) *talk {
 
 // listen remembers what the server writes.
 func (k *talk) listen() {
-	b := make([]byte, 1<<20)
+	b := make([]byte, 64<<10)
 	for {
 		n, err := k.pipe.Read(b)
 		k.mu.Lock()

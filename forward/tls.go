@@ -51,6 +51,15 @@ const reloadEvery = time.Second
 // client's arrival changed files are read; while they cannot be used, the
 // former ones stay, and log tells.
 func (t TLS) Config(log *slog.Logger) (*tls.Config, error) {
+	r, err := t.open(log)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: r.get}, nil
+}
+
+// open reads the files for the first time.
+func (t TLS) open(log *slog.Logger) (*reloader, error) {
 	for k, err := range t.Validate() {
 		return nil, fmt.Errorf("forward: tls option %s: %w", k, err)
 	}
@@ -58,13 +67,10 @@ func (t TLS) Config(log *slog.Logger) (*tls.Config, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	r := &reloader{files: t, log: log}
-	stamp := r.stamp()
-	c, err := t.load()
-	if err != nil {
-		return nil, err
-	}
-	r.config, r.seen = c, stamp
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: r.get}, nil
+	r.seen = r.stamp()
+	var err error
+	r.config, err = t.load()
+	return r, err
 }
 
 // load reads the files.

@@ -1,0 +1,332 @@
+package forward
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lockedBuffer is a log that several connections write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// sized packs a message with a chunk, of exactly n bytes on the wire.
+func sized(t *testing.T, n int, id string) []byte {
+	t.Helper()
+	e := func(text string) []byte {
+		return pack(list{"t", pack(list{at, pairs{"a", text}}), pairs{"chunk", id}})
+	}
+	text := strings.Repeat("x", n-len(e(""))) // heads may be wider with more text
+	for text = text[:n-len(e(text))+len(text)]; len(e(text)) < n; text += "x" {
+	}
+	if b := e(text); len(b) == n {
+		return b
+	}
+	t.Fatalf("no message of %d bytes", n)
+	return nil
+}
+
+func TestMessageLimits(t *testing.T) {
+	t.Parallel()
+	small := Options{MaxMessage: 2000, WarnMessage: 500}
+	large := Options{WarnMessage: 16 << 20}
+	for _, c := range []struct {
+		name    string
+		o       Options
+		in      []byte
+		kept    int
+		acks    string
+		refused int64 // messages
+		log     string
+	}{
+		{"below both", small, sized(t, 499, "1"), 1, ack("1"), 0, ""},
+		{"at the warn limit", small, sized(t, 500, "1"), 1, ack("1"), 0, "chunk_size_warn_limit"},
+		{"at the limit", small, sized(t, 2000, "1"), 1, ack("1"), 0, "chunk_size_warn_limit"},
+		{"above the limit", small, append(sized(t, 400, "1"), sized(t, 2001, "2")...), 1, ack("1"), 1, "chunk_size_limit"},
+		{"two in one read", Options{MaxMessage: 2000}, append(sized(t, 1500, "1"), sized(t, 1500, "2")...), 2, ack("1") + ack("2"), 0, ""},
+		{"announced", small, []byte("\x93\xa1t\xdb\x7f\xff\xff\xff"), 0, "", 1, "chunk_size_limit"},
+		{"entries announced", small, []byte("\x93\xa1t\xdd\x7f\xff\xff\xff\x92"), 0, "", 1, "chunk_size_limit"},
+		{"large, warned", large, sized(t, 16<<20+285, "1"), 1, ack("1"), 0, "chunk_size_warn_limit"},
+		{"large, limited", Options{MaxMessage: 16 << 20}, sized(t, 16<<20+1, "1"), 0, "", 1, "chunk_size_limit"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var log lockedBuffer
+			k := &keeper{}
+			c.o.Handler, c.o.Log = k, slog.New(slog.NewTextHandler(&log, nil))
+			s, err := NewServer(c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			talk := connect(t, s)
+			talk.send(c.in, 64<<10)
+			if got := talk.finish(); string(got) != c.acks {
+				t.Errorf("answer %q, want %q", got, c.acks)
+			}
+			s.done.Wait()
+			if n := len(k.kept()); n != c.kept {
+				t.Errorf("kept %d, want %d", n, c.kept)
+			}
+			if n := s.Stats(); n.Refused["too-large"].Messages != c.refused || n.InFlight != 0 || n.Connections != 0 {
+				t.Errorf("stats %+v", n)
+			}
+			if !strings.Contains(log.String(), c.log) || c.log == "" && log.String() != "" || strings.Count(log.String(), "\n") > 1 {
+				t.Errorf("log %q, want %q", log.String(), c.log)
+			}
+		})
+	}
+}
+
+func TestInflatedLimit(t *testing.T) {
+	t.Parallel()
+	var members [][]byte
+	for range 20 {
+		members = append(members, pack(list{at, pairs{"a", strings.Repeat("x", 1000)}}))
+	}
+	all := bytes.Join(members, nil)
+	bomb := make([]byte, 64<<20)
+	for _, c := range []struct {
+		name   string
+		method string
+		body   []byte
+		limit  int64
+		ok     bool
+	}{
+		{"members below", "gzip", zip(members...), int64(len(all)), true},
+		{"members above together", "gzip", zip(members...), 5 << 10, false},
+		{"one above by a byte", "gzip", zip(all), int64(len(all)) - 1, false},
+		{"frames below", "zstd", zstandard(members...), int64(len(all)), true},
+		{"frames above together", "zstd", zstandard(members...), 5 << 10, false},
+		{"gzip bomb", "gzip", zip(bomb), 1 << 20, false},
+		{"zstd bomb", "zstd", zstandard(bomb), 1 << 20, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var log lockedBuffer
+			k := &keeper{}
+			s, err := NewServer(Options{Handler: k, MaxInflated: c.limit, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			talk := connect(t, s)
+			talk.send(pack(list{"t", c.body, pairs{"compressed", c.method, "chunk", "1"}}), 0)
+			want := ""
+			if c.ok {
+				want = ack("1")
+			}
+			if got := talk.finish(); string(got) != want {
+				t.Errorf("answer %q", got)
+			}
+			s.done.Wait()
+			n := s.Stats()
+			if (n.Records == 20) != c.ok || (n.Refused["inflated-too-large"].Messages == 1) == c.ok || n.InFlight != 0 {
+				t.Errorf("stats %+v", n)
+			}
+			if c.ok != (log.String() == "") || !c.ok && !strings.Contains(log.String(), `tag \"t\"`) {
+				t.Errorf("log %q", log.String())
+			}
+		})
+	}
+}
+
+// TestInflateHoldsLittle shows that a bomb takes no more memory than the
+// limit allows, by what the arena holds when it is refused.
+func TestInflateHoldsLittle(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"gzip", "zstd"} {
+		payload := map[string]func(...[]byte) []byte{"gzip": zip, "zstd": zstandard}[method](make([]byte, 32<<20))
+		a := arena{lease: &lease{budget: &budget{max: 1 << 30}}}
+		a.begin()
+		if err := newInflaters(1).inflate(&a, payload, method, 1<<20); !errors.Is(err, errInflated) {
+			t.Errorf("%s: %v", method, err)
+		}
+		if a.held > 4<<20 {
+			t.Errorf("%s: held %d bytes for a limit of 1 MiB", method, a.held)
+		}
+	}
+}
+
+// TestHugeCounts sends counts and nesting that promise far more than comes:
+// memory stays flat and other connections go on.
+func TestHugeCounts(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, err := NewServer(Options{Handler: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := func(head string) []byte { return pack(list{"t", list{raw("\x92\x01" + head)}})[:5+len(head)] }
+	for name, in := range map[string][]byte{
+		"array32 alone":      []byte("\xdd\xff\xff\xff\xff"),
+		"array32 in record":  []byte("\x93\xa1t\x01\x81\xa1a\xdd\xff\xff\xff\xff"),
+		"array32 2^31-1":     []byte("\x93\xa1t\x01\x81\xa1a\xdd\x7f\xff\xff\xff"),
+		"array32 in entries": rest("\xdd\xff\xff\xff\xff"),
+		"map32":              []byte("\x93\xa1t\x01\xdf\xff\xff\xff\xff"),
+		"bin32":              []byte("\x93\xa1t\xc6\xff\xff\xff\xff"),
+		"str32 tag":          []byte("\x93\xdb\xff\xff\xff\xff"),
+		"ext32":              []byte("\x93\xa1t\xc9\xff\xff\xff\xff\x00"),
+		"many maps":          []byte("\x93\xa1t\x01" + strings.Repeat("\xdf\xff\xff\xff\xff\x01", 300)),
+		"deep":               []byte("\x93\xa1t\x01" + strings.Repeat("\x91", 100_000)),
+	} {
+		talk := connect(t, s)
+		talk.send(in, 0)
+		if got := talk.finish(); len(got) > 0 {
+			t.Errorf("%s: answer %q", name, got)
+		}
+	}
+	talk := connect(t, s)
+	talk.send(pack(list{"t", at, record(1), chunk}), 0)
+	if got := talk.finish(); string(got) != ack("id") {
+		t.Errorf("answer %q", got)
+	}
+	s.done.Wait()
+	if n := s.Stats(); n.InFlight != 0 || n.Records != 1 || n.Refused["too-deep"].Messages != 2 {
+		t.Errorf("stats %+v", n)
+	}
+}
+
+// TestPackedCounts has entries whose payload promises more than there is: the
+// good ones are taken and the rest is handed over.
+func TestPackedCounts(t *testing.T) {
+	t.Parallel()
+	for _, odd := range []string{"\xdd\xff\xff\xff\xff", "\x92\x01\xdf\xff\xff\xff\xff", "\x92\xdd\x7f\xff\xff\xff", "\x92\x01" + strings.Repeat("\x91", 1000)} {
+		k := &keeper{}
+		_, a := serve(t, Options{Handler: k})
+		in := pack(list{"t", append(bytes.Clone(two), odd...), chunk})
+		if got := exchange(t, a, in); string(got) != ack("id") {
+			t.Errorf("answer %q", got)
+		}
+		if m := k.kept(); len(m) != 1 || m[0].Records != 2 || len(m[0].Bad) != 1 || string(m[0].Bad[0].Data) != odd {
+			t.Errorf("kept %+v", m)
+		}
+	}
+}
+
+// TestManyBad has more bad parts than are told apart: none is lost.
+func TestManyBad(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	_, a := serve(t, Options{Handler: k})
+	var body []byte
+	for i := range 3 * maxBad {
+		body = append(body, packs(list{at, record(i)}, list{at, "text"})...)
+	}
+	if got := exchange(t, a, pack(list{"t", body, chunk})); string(got) != ack("id") {
+		t.Errorf("answer %q", got)
+	}
+	m := k.kept()[0]
+	total := len(m.Entries)
+	for _, b := range m.Bad {
+		total += len(b.Data)
+	}
+	if total != len(body) || len(m.Bad) != maxBad+1 || m.Records != maxBad {
+		t.Errorf("%d of %d bytes, %d bad, %d records", total, len(body), len(m.Bad), m.Records)
+	}
+}
+
+// TestBudget has two connections that each need more than is left: one goes
+// ahead, the other waits and is served then.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, err := NewServer(Options{Handler: k, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sized(t, 3<<20, "1")
+	var wait sync.WaitGroup
+	for range 3 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			talk := connect(t, s)
+			talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+			talk.send(in, 100_000)
+			if got := talk.finish(); string(got) != ack("1") {
+				t.Errorf("answer %q", got)
+			}
+		}()
+	}
+	wait.Wait()
+	s.done.Wait()
+	if n := s.Stats(); n.InFlight != 0 || n.Records != 3 {
+		t.Errorf("stats %+v", n)
+	}
+}
+
+func TestBudgetWaits(t *testing.T) {
+	t.Parallel()
+	b := &budget{max: 100}
+	first, second, third := &lease{budget: b}, &lease{budget: b}, &lease{budget: b}
+	never := make(chan struct{})
+	if !first.take(80, never) || !second.take(50, never) {
+		t.Fatal("the first fits, the second may go beyond")
+	}
+	gone := make(chan struct{})
+	close(gone)
+	if third.take(1, gone) {
+		t.Error("the third got bytes beyond the budget")
+	}
+	got := make(chan bool)
+	go func() { got <- third.take(30, never) }()
+	second.give(50)
+	first.give(60)
+	if !<-got || b.used != 50 || third.held != 30 {
+		t.Errorf("used %d, held %d", b.used, third.held)
+	}
+}
+
+// TestConnectionsBounded shows that more connections than allowed wait, and
+// are served when others end.
+func TestConnectionsBounded(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, a := serve(t, Options{Handler: k, MaxConnections: 1})
+	first, err := net.Dial("tcp", a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Write(pack(list{"t", at, record(1), chunk}))
+	if _, err := io.ReadFull(first, make([]byte, len(ack("id")))); err != nil {
+		t.Fatal(err)
+	}
+	second, err := net.Dial("tcp", a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	second.Write(pack(list{"t", at, record(2), chunk}))
+	second.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := second.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the second was served beside the first: %v", err)
+	}
+	if n := s.Stats(); n.Connections != 1 {
+		t.Errorf("%d connections", n.Connections)
+	}
+	first.Close()
+	second.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadFull(second, make([]byte, len(ack("id")))); err != nil {
+		t.Errorf("the second was not served after the first: %v", err)
+	}
+}
