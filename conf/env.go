@@ -41,6 +41,9 @@ func variable(inner string, getenv func(string) (string, bool)) (string, error) 
 	if !isName(name) {
 		return "", fmt.Errorf("${%s} does not name an environment variable: write ${NAME}, ${NAME:-default} or ${NAME:?message}", inner)
 	}
+	if colon && !strings.HasPrefix(rest, "-") && !strings.HasPrefix(rest, "?") {
+		return "", fmt.Errorf("${%s} is not understood: write ${NAME}, ${NAME:-default} or ${NAME:?message}", inner)
+	}
 	v, set := getenv(name)
 	if !colon {
 		if !set {
@@ -51,13 +54,10 @@ func variable(inner string, getenv func(string) (string, bool)) (string, error) 
 	if v != "" {
 		return v, nil
 	}
-	switch {
-	case strings.HasPrefix(rest, "-"):
-		return rest[1:], nil
-	case strings.HasPrefix(rest, "?"):
+	if rest[0] == '?' {
 		return "", fmt.Errorf("environment variable %s is not set: %s", name, rest[1:])
 	}
-	return "", fmt.Errorf("${%s} is not understood: write ${NAME}, ${NAME:-default} or ${NAME:?message}", inner)
+	return rest[1:], nil
 }
 
 func isName(s string) bool {

@@ -123,9 +123,11 @@ func (d *decoder) stores(c *Config) {
 		value, least int64
 		write        string
 	}{
-		{"streams.segment_bytes", int64(c.Streams.SegmentBytes), 1 << 20, "1MiB"},
+		{"streams.segment_bytes", int64(c.Streams.SegmentBytes), 64 << 10, "64KiB"},
 		{"streams.live_segments", int64(c.Streams.LiveSegments), 1, "1"},
-		{"streams.large_bytes", int64(c.Streams.LargeBytes), 4 << 10, "4KiB"},
+		{"streams.large_bytes", int64(c.Streams.LargeBytes), 1, "1"},
+		{"streams.key_age", int64(c.Streams.KeyAge), 1, "1s"},
+		{"streams.min_free", int64(c.Streams.MinFree), 1, "1"},
 		{"streams.chunk_bytes", int64(c.Streams.ChunkBytes), 1 << 20, "1MiB"},
 		{"streams.keys", int64(c.Streams.Keys), 1, "1"},
 		{"arrays.chunk_bytes", int64(c.Arrays.ChunkBytes), 4 << 10, "4KiB"},
@@ -136,9 +138,11 @@ func (d *decoder) stores(c *Config) {
 			d.at(n.path, fmt.Errorf("is too small: write %s or more", n.write))
 		}
 	}
-	if !d.broken["streams.segment_bytes"] && c.Streams.LargeBytes > c.Streams.SegmentBytes/2 {
-		d.at("streams.large_bytes", fmt.Errorf("%s is more than half of segment_bytes, %s: such appends would not fit a segment",
-			c.Streams.LargeBytes, c.Streams.SegmentBytes))
+	if n := c.Streams.SegmentBytes; n > 1<<30 || n%512 != 0 {
+		d.at("streams.segment_bytes", fmt.Errorf("%s cannot be: write a multiple of 512 up to 1GiB", n))
+	}
+	if most := c.Streams.SegmentBytes / 8; !d.broken["streams.segment_bytes"] && c.Streams.LargeBytes > most {
+		d.at("streams.large_bytes", fmt.Errorf("%s is more than an eighth of segment_bytes: write %s or less", c.Streams.LargeBytes, most))
 	}
 }
 
