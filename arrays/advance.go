@@ -18,6 +18,7 @@ type source interface {
 	Name() string
 	State() streams.State
 	ReadAt(generation uint64, p []byte, off int64) (int, error)
+	Chunks() []streams.Chunk
 }
 
 // Advance decodes what the stream has beyond the group of the same name, one
@@ -67,7 +68,8 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 	buf := g.s.buffer(min(now.Length-g.commit.Offset, stepBytes))
 	defer g.s.release(buf)
 	n, err := src.ReadAt(now.Generation, *buf, g.commit.Offset)
-	if n < len(*buf) {
+	hole := errors.Is(err, streams.ErrHole)
+	if n < len(*buf) && !hole {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
@@ -77,7 +79,12 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 	if done == 0 && n == stepBytes {
 		return false, fmt.Errorf("arrays: decode %s at byte %d: no record ends within %d bytes", g.name, g.commit.Offset, n)
 	}
-	more = done < n && g.table.full() || g.commit.Offset+int64(n) < now.Length
+	if hole && done == 0 {
+		if done = g.hole(src, now, int64(n)); done == 0 {
+			return false, fmt.Errorf("arrays: read %s at byte %d: %w", g.name, g.commit.Offset, err)
+		}
+	}
+	more = done < n && g.table.full() || g.commit.Offset+int64(max(n, done)) < now.Length
 	if done == 0 && g.dir == g.s.path(g.name) {
 		g.table.reset()
 		return more, nil
@@ -86,6 +93,27 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 		return false, err
 	}
 	return more, g.keep(int64(done), more)
+}
+
+// hole goes over bytes that the stream has lost, n bytes on, to where it can be
+// read again, and gives the number of bytes from the group's offset to there:
+// 0 when it cannot be read any more.
+func (g *group) hole(src source, now streams.State, n int64) int {
+	at := g.commit.Offset + n
+	var one [1]byte
+	for _, c := range src.Chunks() {
+		if c.Offset <= at {
+			continue
+		}
+		if _, err := src.ReadAt(now.Generation, one[:], c.Offset); err != nil {
+			continue
+		}
+		size := c.Offset - g.commit.Offset
+		g.table.refused.add(g.commit.Offset, size, "lost", "the stream has lost bytes of this range to a damaged file")
+		g.decoder.lost()
+		return int(size)
+	}
+	return 0
 }
 
 // prepare begins the group where it must; false says that there is nothing to do.
@@ -111,14 +139,18 @@ func (g *group) refuse(ctx context.Context, st *streams.Stream, src source, leng
 			end = length // to the end of what is known
 		}
 		data := make([]byte, min(end-r.Offset, pieceBytes))
-		if n, err := src.ReadAt(g.commit.Generation, data, r.Offset); n < len(data) {
+		n, err := src.ReadAt(g.commit.Generation, data, r.Offset)
+		if errors.Is(err, streams.ErrHole) {
+			data, err = data[:n], nil
+		}
+		if n < len(data) {
 			return fmt.Errorf("arrays: read refused bytes of %s at %d: %w", g.name, r.Offset, err)
 		}
 		detail := r.Detail
 		if r.Count > 1 {
 			detail = fmt.Sprintf("%d in this range, the first: %s", r.Count, detail)
 		}
-		err := g.s.o.Refuse(ctx, Refusal{st, g.commit.Generation, r.Offset, r.Length, r.Reason, detail, data})
+		err = g.s.o.Refuse(ctx, Refusal{st, g.commit.Generation, r.Offset, r.Length, r.Reason, detail, data})
 		if err != nil {
 			return fmt.Errorf("arrays: keep what %s refused at byte %d (%s): %w", g.name, r.Offset, r.Reason, err)
 		}

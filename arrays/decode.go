@@ -16,6 +16,9 @@ type decoder interface {
 	// It stops early when the table is full. Given maxRecord bytes or more and
 	// room in the table, it takes at least one.
 	decode(p []byte, off int64, t *table) int
+	// lost says that the bytes where decode stopped are gone for ever: the
+	// next ones may be from the middle of anything.
+	lost()
 	// state is what a new decoder needs to go on, as JSON.
 	state() any
 }

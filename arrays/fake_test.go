@@ -103,3 +103,5 @@ func advance(t testing.TB, s *Store, f *fakeStream, spec Spec) {
 		}
 	}
 }
+
+func (f *fakeStream) Chunks() []streams.Chunk { return nil }

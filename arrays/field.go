@@ -181,7 +181,7 @@ func isFlag(word string) bool {
 func (f *field) fill(rows int) {
 	for len(f.c.data) < rows*f.c.rowBytes() {
 		if f.kind == columnFloat {
-			f.c.data = binary.LittleEndian.AppendUint64(f.c.data, math.Float64bits(math.NaN()))
+			f.c.data = binary.LittleEndian.AppendUint64(f.c.data, missingBits)
 		} else {
 			f.c.data = binary.LittleEndian.AppendUint32(f.c.data, 0)
 		}

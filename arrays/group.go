@@ -58,7 +58,10 @@ func (g *group) load() error {
 	if err != nil {
 		return g.setAside(err)
 	}
-	g.commit, g.table = c, table{columns: columns, attrs: attrs, limit: g.s.batch}
+	g.commit, g.table = c, table{attrs: attrs, limit: g.s.batch}
+	for _, col := range columns {
+		g.table.put(col)
+	}
 	return g.recover()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"weir/forward"
 )
@@ -73,6 +74,8 @@ func (d *metrics) resume(t *table) error {
 	}
 	return nil
 }
+
+func (d *metrics) lost() { d.st.Skip, d.st.Lost = skipper{}, true }
 
 func (d *metrics) decode(p []byte, off int64, t *table) int {
 	d.row.t = t
@@ -249,24 +252,30 @@ func (d *metrics) value(b []byte) {
 	if v.kind == valueMissing {
 		return
 	}
-	f := d.field()
+	path := d.path
+	f := d.field(path)
+	if f == nil && !utf8.Valid(path) { // such a name has no form in JSON
+		path = bytes.ToValidUTF8(path, []byte("\uFFFD"))
+		f = d.field(path)
+	}
 	if f == nil {
-		if f = d.newField(v); f == nil {
-			return
-		}
+		f = d.newField(path, v)
+	}
+	if f == nil {
+		return
 	}
 	if !f.set(v, d.row.t.rows-1) {
 		d.misfit(f.reason(v), fmt.Sprintf("field %q: %.60q is no %s", f.name, v.String(), f.kind))
 	}
 }
 
-// field finds the field named by d.path; fields mostly come in the same order.
-func (d *metrics) field() *field {
-	if next := d.last + 1; next < len(d.order) && d.order[next].name == string(d.path) {
+// field finds a field by name; fields mostly come in the same order.
+func (d *metrics) field(path []byte) *field {
+	if next := d.last + 1; next < len(d.order) && d.order[next].name == string(path) {
 		d.last = next
 		return d.order[next]
 	}
-	f := d.fields[string(d.path)]
+	f := d.fields[string(path)]
 	if f != nil {
 		d.last = f.index
 	}
@@ -274,23 +283,23 @@ func (d *metrics) field() *field {
 }
 
 // newField makes the column of a field that was never seen.
-func (d *metrics) newField(v value) *field {
+func (d *metrics) newField(path []byte, v value) *field {
 	switch {
 	case v.kind == valueOther:
-		d.misfit("unusable-type", fmt.Sprintf("field %q is neither number nor text", d.path))
+		d.misfit("unusable-type", fmt.Sprintf("field %q is neither number nor text", path))
 		return nil
-	case len(d.path) == 0 || len(d.path) > maxFieldName:
-		d.misfit("bad-field-name", fmt.Sprintf("a field's name has %d bytes; 1 to %d are possible", len(d.path), maxFieldName))
+	case len(path) == 0 || len(path) > maxFieldName:
+		d.misfit("bad-field-name", fmt.Sprintf("a field's name has %d bytes; 1 to %d are possible", len(path), maxFieldName))
 		return nil
 	case len(d.row.t.columns) >= maxColumns:
-		d.misfit("too-many-columns", fmt.Sprintf("field %q would be column %d; at most %d are possible", d.path, len(d.row.t.columns)+1, maxColumns))
+		d.misfit("too-many-columns", fmt.Sprintf("field %q would be column %d; at most %d are possible", path, len(d.row.t.columns)+1, maxColumns))
 		return nil
 	}
 	kind := columnFloat
 	if v.kind == valueText {
 		kind = columnCategory
 	}
-	return d.addField(string(bytes.Clone(d.path)), kind, d.row.t)
+	return d.addField(string(path), kind, d.row.t)
 }
 
 func (d *metrics) addField(name, kind string, t *table) *field {

@@ -19,7 +19,7 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // line begins no field. A line with a word that is no number is refused whole.
 type numbers struct {
 	st struct {
-		Inside bool `json:"inside,omitempty"` // of a line that is too long
+		Inside bool `json:"inside,omitempty"` // of a line that is too long, or lost its beginning
 	}
 }
 
@@ -31,6 +31,8 @@ func (d *numbers) refuse(t *table, off int64, line []byte, bad []byte) {
 	t.refused.add(off, int64(len(line)), "not-a-number", detail)
 }
 
+func (d *numbers) lost() { d.st.Inside = true }
+
 func (d *numbers) decode(p []byte, off int64, t *table) int {
 	c, done := t.columns[0], 0
 	for done < len(p) && !t.full() {
@@ -41,10 +43,11 @@ func (d *numbers) decode(p []byte, off int64, t *table) int {
 			return done
 		case n == 0:
 			n = maxLine
-			fallthrough
+			d.st.Inside = true
+			t.refused.add(off+int64(done), maxLine, "line-too-long", fmt.Sprintf("a line has more than %d bytes", maxLine))
 		case d.st.Inside:
-			d.st.Inside = rest[n-1] != '\n'
-			t.refused.add(off+int64(done), int64(n), "line-too-long", fmt.Sprintf("a line has more than %d bytes", maxLine))
+			d.st.Inside = false
+			t.refused.add(off+int64(done), int64(n), "rest-of-line", "the line's beginning was of no use")
 		default:
 			if bad := d.line(rest[:n], c); bad != nil {
 				d.refuse(t, off+int64(done), rest[:n], bad)
@@ -68,7 +71,7 @@ func (d *numbers) line(line []byte, c *column) (bad []byte) {
 			i++
 		case comma:
 			if !open {
-				data = binary.LittleEndian.AppendUint64(data, math.Float64bits(math.NaN()))
+				data = binary.LittleEndian.AppendUint64(data, missingBits)
 			}
 			open = false
 			i++

@@ -40,9 +40,11 @@ func (r *refusals) add(off, n int64, reason, detail string) {
 	if block := off / blockBytes; block != r.Block {
 		r.Block, r.Direct = block, 0
 	}
-	if last := len(r.out) - 1; last >= 0 && r.out[last].Offset == off && r.out[last].Reason == reason {
-		r.out[last].Count++
-		return
+	for i := len(r.out) - 1; i >= 0 && r.out[i].Offset == off; i-- {
+		if r.out[i].Reason == reason { // another part of the same record
+			r.out[i].Count++
+			return
+		}
 	}
 	one := refusal{Offset: off, Length: n, Reason: reason, Detail: detail, Count: 1}
 	switch open := r.Open[reason]; {

@@ -23,6 +23,9 @@ var dtypes = map[string]dtype{
 	"float64": {"float64", 8, `"NaN"`, 'f'},
 }
 
+// missingBits is the float64 for a missing value, as NaN has it in Zarr.
+const missingBits = 0x7ff8000000000000
+
 // A column is one array of a group: its form, which never changes, its
 // attributes, and the rows that are not written yet.
 type column struct {
@@ -54,16 +57,12 @@ type table struct {
 	first   int64 // the group's row that comes next
 	rows    int   // rows in the columns' data
 	limit   int   // bytes of data at which a decoder should stop
+
+	rowBytes int // of all columns
 }
 
 // full tells a decoder to stop at the next record.
-func (t *table) full() bool {
-	n := 0
-	for _, c := range t.columns {
-		n += c.rowBytes()
-	}
-	return t.rows*n >= t.limit
-}
+func (t *table) full() bool { return t.rows*t.rowBytes >= t.limit }
 
 // column gives a column by name, nil when there is none.
 func (t *table) column(name string) *column {
@@ -85,8 +84,14 @@ func (t *table) add(name, dtypeName string, dims []string, width int, attrs map[
 		attrs = map[string]any{}
 	}
 	c := &column{name: name, dtype: d, dims: dims, width: width, attrs: attrs, from: t.first}
-	t.columns = append(t.columns, c)
+	t.put(c)
 	return c
+}
+
+// put adds a column.
+func (t *table) put(c *column) {
+	t.columns = append(t.columns, c)
+	t.rowBytes += c.rowBytes()
 }
 
 // keepCapacity is how much memory of a column's data stays for the next step.

@@ -38,6 +38,10 @@ func (d *wav) state() any          { return &d.st }
 func (d *wav) begin(*table)        {}
 func (d *wav) resume(*table) error { return nil }
 
+func (d *wav) lost() {
+	d.st.Phase, d.st.Left, d.st.Odd = wavLost, -1, false
+}
+
 func (d *wav) decode(p []byte, off int64, t *table) int {
 	done := 0
 	for done < len(p) && !t.full() {
@@ -224,5 +228,5 @@ func (d *wav) extent(p []byte) (n int, next bool) {
 func (d *wav) refuse(t *table, off int64, reason, detail string) {
 	length := max(d.st.Riff, off) - d.st.Start
 	t.refused.add(d.st.Start, max(length, 0), reason, detail)
-	d.st.Phase, d.st.Left, d.st.Odd = wavLost, -1, false
+	d.lost()
 }
