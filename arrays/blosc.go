@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/pierrec/lz4/v4"
 )
@@ -51,34 +52,52 @@ func isStored(b []byte, item, decoded int) bool {
 	return len(b) >= frameHeader && string(b[:frameHeader]) == string(storedHeader(item, decoded))
 }
 
-// compress appends a frame of src to dst, stored where LZ4 gains nothing.
-func compress(dst, src []byte, item int) []byte {
-	start := len(dst)
+// A compressor holds the memory of compress.
+type compressor struct {
+	lz4      lz4.Compressor
+	shuffled [blockSize]byte
+	room     [blockSize]byte
+	frame    []byte
+	plain    []byte // for who reads back what to compress
+}
+
+var compressors = sync.Pool{New: func() any { return new(compressor) }}
+
+// compress makes a frame of src, stored where LZ4 gains nothing. The frame is
+// good until the next call.
+func (c *compressor) compress(src []byte, item int) []byte {
 	blocks := (len(src) + blockSize - 1) / blockSize
-	dst = append(dst, make([]byte, frameHeader+4*blocks)...)
-	shuffled := make([]byte, min(blockSize, len(src)))
-	room := make([]byte, blockSize)
-	var c lz4.Compressor
+	dst := grow(c.frame, frameHeader+4*blocks)
 	for i := range blocks {
 		block := src[i*blockSize : min(len(src), (i+1)*blockSize)]
-		binary.LittleEndian.PutUint32(dst[start+frameHeader+4*i:], uint32(len(dst)-start))
-		shuffle(shuffled[:len(block)], block, item)
-		body := shuffled[:len(block)]
-		if n, err := c.CompressBlock(body, room[:len(block)-1]); err == nil && n > 0 {
-			body = room[:n]
+		binary.LittleEndian.PutUint32(dst[frameHeader+4*i:], uint32(len(dst)))
+		body := c.shuffled[:len(block)]
+		shuffle(body, block, item)
+		if n, err := c.lz4.CompressBlock(body, c.room[:len(block)-1]); err == nil && n > 0 {
+			body = c.room[:n]
 		}
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(body)))
 		dst = append(dst, body...)
-		if len(dst)-start >= frameHeader+len(src) {
-			return append(append(dst[:start], storedHeader(item, len(src))...), src...)
-		}
+	}
+	c.frame = dst
+	if len(dst) >= frameHeader+len(src) {
+		c.frame = append(append(dst[:0], storedHeader(item, len(src))...), src...)
+		return c.frame
 	}
 	flags := byte(flagLZ4 | flagWhole)
 	if item > 1 {
 		flags |= flagShuffle
 	}
-	putFrameHeader(dst[start:], flags, item, len(src), min(blockSize, len(src)), len(dst)-start)
+	putFrameHeader(dst, flags, item, len(src), min(blockSize, len(src)), len(dst))
 	return dst
+}
+
+// grow gives a slice of n bytes, in b's memory where that has room.
+func grow(b []byte, n int) []byte {
+	if cap(b) >= n {
+		return b[:n]
+	}
+	return make([]byte, n)
 }
 
 // decompress gives the bytes of a frame that must hold `decoded` of them.

@@ -20,7 +20,7 @@ func TestFrames(t *testing.T) {
 		for i := range src {
 			src[i] = byte(r.Uint32N(spread))
 		}
-		frame := compress([]byte("before"), src, item)[6:]
+		frame := new(compressor).compress(src, item)
 		if len(frame) > frameHeader+len(src) {
 			t.Fatalf("a frame of %d bytes for %d", len(frame), len(src))
 		}
@@ -43,7 +43,7 @@ func TestFrames(t *testing.T) {
 }
 
 func FuzzDecompress(f *testing.F) {
-	f.Add(compress(nil, make([]byte, 4096), 8), 4096)
+	f.Add(new(compressor).compress(make([]byte, 4096), 8), 4096)
 	f.Add(storedHeader(8, 64), 64)
 	f.Fuzz(func(t *testing.T, frame []byte, n int) {
 		if n < 0 || n > 1<<20 {

@@ -96,13 +96,12 @@ func mapHead(b []byte) (n int, rest []byte) {
 // textOf gives the content of the string or binary that begins b, or the whole
 // value when it is another, and what follows.
 func textOf(b []byte) (text, rest []byte) {
-	v, rest := valueOf(b)
-	switch forward.KindOf(v) {
-	case forward.KindString, forward.KindBinary:
-	default:
-		return v, rest
+	if c := b[0]; c&0xe0 == 0xa0 {
+		n := 1 + int(c&0x1f)
+		return b[1:n:n], b[n:]
 	}
-	switch c := v[0]; c {
+	v, rest := valueOf(b)
+	switch v[0] {
 	case 0xd9, 0xc4:
 		return v[2:], rest
 	case 0xda, 0xc5:
@@ -110,13 +109,17 @@ func textOf(b []byte) (text, rest []byte) {
 	case 0xdb, 0xc6:
 		return v[5:], rest
 	}
-	return v[1:], rest
+	return v, rest
 }
 
 // valueOf parts b, which is well formed, after its first value.
 func valueOf(b []byte) (v, rest []byte) {
-	s := newSkipper()
-	n := s.skip(b)
+	head, body, children := leadOf(b)
+	n := head + int(body)
+	if children > 0 {
+		s := newSkipper()
+		n = s.skip(b)
+	}
 	return b[:n:n], b[n:]
 }
 

@@ -1,8 +1,10 @@
 package arrays
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 )
 
 // pow10 are the powers of ten that a float64 holds exactly.
@@ -54,12 +56,32 @@ func parseNumber(b []byte) (float64, bool) {
 
 // parseSlow is for exponents, long numbers, words, and what is no number.
 func parseSlow(b []byte) (float64, bool) {
-	for _, c := range b {
-		switch c {
-		case 'x', 'X', 'p', 'P', '_':
-			return 0, false
-		}
+	if !isDecimal(b) && !isWord(b) {
+		return 0, false // strconv would take memory to say so
 	}
 	f, err := strconv.ParseFloat(string(b), 64)
 	return f, err == nil || errors.Is(err, strconv.ErrRange)
+}
+
+// isDecimal tells whether b has only bytes of decimal numbers.
+func isDecimal(b []byte) bool {
+	for _, c := range b {
+		switch {
+		case c-'0' < 10, c == '.', c == 'e', c == 'E', c == '+', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// isWord tells whether b is an infinity or nan.
+func isWord(b []byte) bool {
+	word := bytes.TrimLeft(b, "+-")
+	for _, w := range []string{"nan", "inf", "infinity"} {
+		if len(word) == len(w) && strings.EqualFold(string(word), w) {
+			return true
+		}
+	}
+	return false
 }

@@ -111,9 +111,11 @@ func (s *Store) chunkObject(v *view, c columnView, index int64) (Object, error) 
 	if err != nil {
 		return Object{}, err
 	}
-	whole := make([]byte, v.Chunk*c.rowBytes())
-	copy(whole, data)
-	frame := compress(nil, whole, c.dtype.size)
+	z := compressors.Get().(*compressor)
+	defer compressors.Put(z)
+	z.plain = grow(z.plain, v.Chunk*c.rowBytes())
+	clear(z.plain[copy(z.plain, data):])
+	frame := bytes.Clone(z.compress(z.plain, c.dtype.size))
 	o.Size, o.Body = int64(len(frame)), body{bytes.NewReader(frame)}
 	return o, nil
 }

@@ -55,7 +55,9 @@ func (g *group) writeChunk(c *column, row int64, data []byte) error {
 		return err
 	}
 	if len(data) == size {
-		return g.s.writeFile(path, compress(nil, data, c.dtype.size))
+		z := compressors.Get().(*compressor)
+		defer compressors.Put(z)
+		return g.s.writeFile(path, z.compress(data, c.dtype.size))
 	}
 	return g.s.createTail(path, c, size, at, data)
 }
@@ -118,12 +120,14 @@ func (s *Store) fillTail(path string, c *column, size, at int, data []byte, sync
 	if err != nil || at+len(data) < size {
 		return errors.Join(err, f.Close())
 	}
-	whole := make([]byte, size)
-	_, err = f.ReadAt(whole, frameHeader)
+	z := compressors.Get().(*compressor)
+	defer compressors.Put(z)
+	z.plain = grow(z.plain, size)
+	_, err = f.ReadAt(z.plain, frameHeader)
 	if err = errors.Join(ignoreEOF(err), f.Close()); err != nil {
 		return err
 	}
-	return s.replaceFile(path, compress(nil, whole, c.dtype.size), synced)
+	return s.replaceFile(path, z.compress(z.plain, c.dtype.size), synced)
 }
 
 // checkTails makes sure that the tail chunks can be filled: each is a stored
