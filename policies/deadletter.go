@@ -34,7 +34,7 @@ func (r *Router) DeadLetter(ctx context.Context, d Dead) error {
 		return fmt.Errorf("policies: append to stream %q: %w", st.Name(), err)
 	}
 	if !res[0].Duplicate {
-		r.countDead(claim{rule: ru, reason: d.Reason, records: 1, bytes: int64(len(d.Data))})
+		r.countDead(claim{rule: ru, reason: d.Reason, records: 1, bytes: int64(len(d.Data)), dead: &d})
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (r *Router) bury(w *work, i int, b *Batch, k *Kept, ru *rule, id []byte, pa
 			rec.Key = streams.KeyOf([]byte("dead part"), []byte(b.Policy), []byte(b.Tag), id,
 				[]byte(p.reason), strconv.AppendInt(nil, int64(n), 10))
 		}
-		w.add(rec, claim{batch: i, rule: ru, records: int64(p.records), reason: p.reason, bytes: int64(len(p.data))})
+		w.add(rec, claim{batch: i, rule: ru, records: int64(p.records), reason: p.reason, bytes: int64(len(p.data)), dead: &d})
 	}
 }
 

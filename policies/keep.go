@@ -27,6 +27,7 @@ type claim struct {
 	records int64
 	reason  string // of a dead letter; empty for the batch's own data
 	bytes   int64  // refused, without the envelope
+	dead    *Dead  // what the log tells of a dead letter
 }
 
 // Keep stores batches with one commit and writes what became of b[i] to

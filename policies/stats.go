@@ -34,6 +34,12 @@ type tally struct {
 
 // CountRefused counts what a listener refused before it came to a batch.
 func (r *Router) CountRefused(reason string, records, bytes int64) {
+	r.countRefused(reason, records, bytes, nil)
+}
+
+// countRefused counts, and logs when the bytes have doubled: where from, when
+// that is known.
+func (r *Router) countRefused(reason string, records, bytes int64, d *Dead) {
 	t := &r.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,7 +51,11 @@ func (r *Router) CountRefused(reason string, records, bytes int64) {
 	}
 	c := t.refused[reason]
 	if before := c.Bytes; bits.Len64(uint64(before)) != bits.Len64(uint64(before+bytes)) {
-		r.log.Warn("data refused", "reason", reason, "records", c.Records+records, "bytes", before+bytes)
+		about := []any{"reason", reason, "records", c.Records + records, "bytes", before + bytes}
+		if d != nil {
+			about = append(about, "policy", d.Policy, "tag", short(d.Tag), "peer", d.Peer, "detail", short(d.Detail))
+		}
+		r.log.Warn("data refused", about...)
 	}
 	c.Records += records
 	c.Bytes += bytes
@@ -54,7 +64,7 @@ func (r *Router) CountRefused(reason string, records, bytes int64) {
 
 // countDead counts a dead letter.
 func (r *Router) countDead(c claim) {
-	r.CountRefused(c.reason, c.records, c.bytes)
+	r.countRefused(c.reason, c.records, c.bytes, c.dead)
 	if c.rule != nil {
 		c.rule.counts.dead.Add(1)
 	}

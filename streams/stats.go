@@ -76,6 +76,8 @@ func (s *Store) Stats() Stats {
 	st.Duplicates, st.Refused, st.Keys = s.duplicates, s.refused, int64(s.keys.len())
 	if s.failed != nil {
 		st.Failed = s.failed.Error()
+	} else if err := s.refusal(); err != nil {
+		st.Failed = err.Error()
 	}
 	return st
 }
