@@ -14,7 +14,7 @@ import (
 func TestRefusalNamesSender(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	r, err := New(Options{Streams: openStore(t, vfs.NewMem(1 << 30)), Now: clock, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	r, err := New(Options{Streams: openStore(t, vfs.NewMem(1<<30)), Now: clock, Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Policies: []Policy{{Name: "texts", Match: "texts.**", Keep: Text}}})
 	if err != nil {
 		t.Fatal(err)

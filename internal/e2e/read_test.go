@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func TestGrowing(t *testing.T) {
 		{tag: "metrics.grow", arrays: map[string]string{"a": "half", "b": "minus"}, step: metricsStep},
 		{tag: "wavs.grow", arrays: map[string]string{"pcm": "pcm2"}, step: soundStep},
 	}
-	stop := filepath.Join(dir, "stop")
+	stop, opened := filepath.Join(dir, "stop"), filepath.Join(dir, "opened")
 	var groups []map[string]any
 	for i := range writers {
 		g := &writers[i]
@@ -175,7 +176,7 @@ func TestGrowing(t *testing.T) {
 		groups = append(groups, map[string]any{"name": g.tag, "arrays": g.arrays, "sent": g.sent})
 	}
 	manifest := filepath.Join(dir, "manifest.json")
-	writeJSON(t, manifest, map[string]any{"base": w.url(""), "groups": groups, "stop": stop,
+	writeJSON(t, manifest, map[string]any{"base": w.url(""), "groups": groups, "stop": stop, "opened": opened,
 		"epoch": int64(epoch) * 1e9, "deadline": time.Now().Add(2 * patience).Unix()})
 	reader := exec.Command(python, "testdata/read.py", "grow", manifest)
 	var out bytes.Buffer
@@ -183,7 +184,8 @@ func TestGrowing(t *testing.T) {
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); time.Since(began) < 6*time.Second; time.Sleep(3 * time.Millisecond) {
+	const opens = 60
+	for began := time.Now(); readNumber(opened) < opens && time.Since(began) < patience; time.Sleep(3 * time.Millisecond) {
 		for i := range writers {
 			writers[i].send(t, w, epoch)
 		}
@@ -191,10 +193,23 @@ func TestGrowing(t *testing.T) {
 	if err := os.WriteFile(stop, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if n := readNumber(opened); n < opens {
+		t.Errorf("the reader opened groups %d times within %v, want %d", n, patience, opens)
+	}
 	if err := reader.Wait(); err != nil {
 		t.Errorf("reader: %v\n%s", err, out.Bytes())
 	}
 	t.Log(out.String())
+}
+
+// readNumber gives the number in a file, 0 when there is none yet.
+func readNumber(file string) int {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(string(b))
+	return n
 }
 
 // A growing is a writer of one tag.
@@ -233,7 +248,7 @@ func (g *growing) send(t *testing.T, w *weir, epoch int) {
 }
 
 func numbersStep(rows, chunk, epoch int) ([]byte, int) {
-	next := rows + 1 + chunk*37%500
+	next := rows + 1 + chunk*37%3000
 	var b strings.Builder
 	for i := rows; i < next; i++ {
 		fmt.Fprintf(&b, "%g\n", float64(i)/2)
@@ -252,7 +267,7 @@ func metricsStep(rows, chunk, epoch int) ([]byte, int) {
 }
 
 func soundStep(rows, chunk, epoch int) ([]byte, int) {
-	next := rows + 1 + chunk*53%700
+	next := rows + 1 + chunk*53%9000
 	var b []byte
 	if rows == 0 {
 		b = sound{channels: 2, bits: 16, streaming: true}.header(0)

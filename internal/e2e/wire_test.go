@@ -176,6 +176,7 @@ type frame struct {
 	tag     string
 	entries []byte // [time, record] back to back, as they came
 	signal  bool   // metrics or traces: no entries
+	chunk   bool   // it asks for an acknowledgement
 }
 
 // readFrame takes one message from b.
@@ -219,6 +220,7 @@ func readFrame(b []byte) (f frame, rest []byte, err error) {
 		if f.entries, err = expand(m["compressed"], f.entries); err != nil {
 			return f, nil, err
 		}
+		f.chunk = m["chunk"] != nil
 		f.signal = m["fluent_signal"] != nil && fmt.Sprint(m["fluent_signal"]) != "0"
 	}
 	return f, b, err

@@ -103,6 +103,8 @@ def grow(manifest):
                 check(name not in seen, name, "was there and is gone")
                 continue
             opens += 1
+            with open(manifest["opened"], "w") as f:
+                f.write(str(opens))
             lengths = {}
             for array, kind in g["arrays"].items():
                 for how, got in [("zarr", z[array][...]), ("xarray", ds[array].values)]:
