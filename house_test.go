@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"internal/e2e":     {},
 	"streams":          {"internal/vfs"},
 	"arrays":           {"forward", "streams", "internal/vfs"}, // forward for the form of entries
-	"policies":         {"streams", "arrays", "forward"}, // forward for the form of entries
+	"policies":         {"streams", "arrays", "forward"},       // forward for the form of entries
 	"conf":             {"policies", "streams", "arrays", "forward"},
 	"jobs":             {},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs"},
