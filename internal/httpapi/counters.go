@@ -1,6 +1,10 @@
 package httpapi
 
-import "sync/atomic"
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
 
 // counters count answers by route and class of status.
 // The map is complete from the start; a request that could not be read has no
@@ -36,8 +40,32 @@ func (c counters) byRoute() map[string][6]int64 {
 	return all
 }
 
+// refusals count requests that lost data, by reason.
+type refusals struct {
+	mu sync.Mutex
+	n  map[string]int64
+}
+
+func (r *refusals) add(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n == nil {
+		r.n = map[string]int64{}
+	}
+	r.n[reason]++
+}
+
+func (r *refusals) all() map[string]int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.n)
+}
+
 // Stats counts since New.
 type Stats struct {
+	// Refused counts requests that brought data and were refused before they
+	// came to a policy, by reason.
+	Refused map[string]int64
 	// Answers by route ("ingest", "upload", "stream", …) and class of status
 	// (2 for 2xx); requests that could not be read have the route "".
 	Answers map[string][6]int64
@@ -50,6 +78,7 @@ type Stats struct {
 // Stats gives the counters.
 func (s *Server) Stats() Stats {
 	return Stats{
+		Refused:     s.refusals.all(),
 		Answers:     s.count.byRoute(),
 		Connections: int64(s.http.GetOpenConnectionsCount()),
 		Rejected:    int64(s.http.GetRejectedConnectionsCount()),

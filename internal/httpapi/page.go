@@ -25,7 +25,7 @@ var pageFiles = map[string]struct{ name, kind string }{
 
 // securityHeaders let the page load only its own files and be framed by none.
 var securityHeaders = [][2]string{
-	{"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+	{"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; " +
 		"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
 	{"X-Content-Type-Options", "nosniff"},
 	{"Referrer-Policy", "no-referrer"},

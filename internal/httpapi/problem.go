@@ -47,6 +47,7 @@ var conditions = []struct {
 	{policies.ErrUnmatched, 404, "unmatched-tag"},
 	{policies.ErrTag, 400, "bad-tag"},
 	{streams.ErrName, 400, "bad-tag"},
+	{policies.ErrTooLarge, 413, "body-too-large"},
 	{policies.ErrData, 400, "bad-data"},
 	{policies.ErrConflict, 409, "other-policy"},
 	{streams.ErrNoSpace, 507, "no-space"},
@@ -84,13 +85,19 @@ func problemOf(err error) *problem {
 func (r *request) fail(err error) {
 	p := problemOf(err)
 	if !r.counted && (r.route == nil || r.route.takes) {
-		r.s.Policies.CountRefused(p.reason, 0, r.body.got)
+		r.s.refused(p.reason, max(r.body.got, r.body.length))
 	}
 	if p.status >= 500 {
 		r.s.Log.Error("http request failed", "method", string(r.ctx.Method()), "path", r.target.path,
 			"peer", r.ctx.RemoteAddr().String(), "status", p.status, "error", p.text)
 	}
 	p.write(r.ctx)
+}
+
+// refused counts a request whose data was refused.
+func (s *Server) refused(reason string, bytes int64) {
+	s.refusals.add(reason)
+	s.Policies.CountRefused(reason, 0, bytes)
 }
 
 // write makes the problem the answer.
@@ -146,7 +153,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	} else if errors.Is(err, io.ErrUnexpectedEOF) {
 		p = refuse(400, "truncated-body", "the request ended early; nothing of it was kept")
 	}
-	s.Policies.CountRefused(p.reason, 0, 0)
+	s.refused(p.reason, 0)
 	s.count.answer(nil, p.status)
 	p.write(ctx)
 }

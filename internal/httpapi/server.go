@@ -67,7 +67,9 @@ type Server struct {
 	http     *fasthttp.Server
 	budget   *budget
 	count    counters
-	requests sync.Pool // of *request
+	refusals refusals
+	uploads  atomic.Int64 // kept
+	requests sync.Pool    // of *request
 	decoders decoders
 	started  time.Time
 	draining atomic.Bool

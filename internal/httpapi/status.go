@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ type status struct {
 	Policies   []policyStatus      `json:"policies"`
 	Streams    []streamInfo        `json:"streams"`
 	Arrays     []arrays.Info       `json:"arrays"`
-	Recovery   streams.Recovery    `json:"recovery"`
+	Recovery   recovery            `json:"recovery"`
 	Free       int64               `json:"free"` // bytes of the disk
 	HTTP       map[string][6]int64 `json:"http"` // answers by route and class of status
 }
@@ -31,7 +32,8 @@ type status struct {
 type totals struct {
 	Streams    int64 `json:"streams"`
 	Groups     int64 `json:"groups"`
-	Records    int64 `json:"records"`
+	Records    int64 `json:"records"` // an upload, and a body of unknown content, is one
+	Appends    int64 `json:"appends"`
 	Bytes      int64 `json:"bytes"`
 	Rows       int64 `json:"rows"`
 	Duplicates int64 `json:"duplicates"`
@@ -41,7 +43,8 @@ type refusedCount struct {
 	Reason  string `json:"reason"`
 	Records int64  `json:"records"`
 	Bytes   int64  `json:"bytes"`
-	Times   int64  `json:"times,omitempty"`
+	// Requests are those of HTTP; the reasons of other listeners have none.
+	Requests int64 `json:"requests"`
 }
 
 type policyStatus struct {
@@ -49,7 +52,21 @@ type policyStatus struct {
 	Match string `json:"match"`
 	Keep  string `json:"keep"`
 	Array string `json:"array,omitempty"`
-	policies.PolicyStats
+
+	Batches    int64 `json:"batches"`
+	Records    int64 `json:"records"`
+	Bytes      int64 `json:"bytes"`
+	Duplicates int64 `json:"duplicates"`
+	Dead       int64 `json:"dead"`
+}
+
+// A recovery is what the store found when it was opened.
+type recovery struct {
+	Clean            bool     `json:"clean"`
+	Records          int64    `json:"records"`
+	Bytes            int64    `json:"bytes"`
+	CutBytes         int64    `json:"cut_bytes"`
+	QuarantinedFiles []string `json:"quarantined_files"`
 }
 
 // statusNames is how many streams and groups the page looks at.
@@ -58,32 +75,54 @@ const statusNames = 500
 // status answers with the state of everything, for the page.
 func (r *request) status() error {
 	s := r.s
-	kept := s.Streams.Stats()
-	routed := s.Policies.Stats()
-	built := s.Arrays.Stats()
+	kept, routed, built := s.Streams.Stats(), s.Policies.Stats(), s.Arrays.Stats()
 	answer := status{
 		Time: time.Now(), Started: s.started, Version: s.Version, Conditions: s.conditions(kept),
-		Totals: totals{Streams: kept.Streams, Groups: built.Groups, Records: kept.Records, Bytes: kept.Bytes,
-			Rows: built.Rows, Duplicates: kept.Duplicates},
-		Unmatched: routed.Unmatched, Recovery: kept.Recovery, Free: kept.Free,
-		Streams: s.streamInfos(s.Streams.Names("", "", statusNames)),
-		Arrays:  s.arrayInfos(s.Arrays.Names("", "", statusNames)),
-		HTTP:    s.count.byRoute(),
+		Totals: totals{Streams: kept.Streams, Groups: built.Groups, Records: s.records(routed), Appends: kept.Records,
+			Bytes: kept.Bytes, Rows: built.Rows, Duplicates: kept.Duplicates},
+		Refused: refusedCounts(routed.Refused, s.refusals.all()), Unmatched: routed.Unmatched, Policies: s.policyStatus(routed),
+		Streams:  s.streamInfos(s.Streams.Names("", "", statusNames)),
+		Arrays:   s.arrayInfos(s.Arrays.Names("", "", statusNames)),
+		Recovery: recovery(kept.Recovery), Free: kept.Free, HTTP: s.count.byRoute(),
 	}
 	slices.SortFunc(answer.Streams, func(a, b streamInfo) int { return b.Modified.Compare(a.Modified) })
 	slices.SortFunc(answer.Arrays, func(a, b arrays.Info) int { return b.Modified.Compare(a.Modified) })
-	for reason, n := range routed.Refused {
-		answer.Refused = append(answer.Refused, refusedCount{Reason: reason, Records: n.Records, Bytes: n.Bytes})
+	return r.json(answer)
+}
+
+// records counts what all policies and uploads kept. A body of which the
+// policy needs to know nothing is one.
+func (s *Server) records(routed policies.Stats) int64 {
+	n := s.uploads.Load()
+	for _, p := range routed.Policies {
+		n += max(p.Records, p.Batches-p.Duplicates)
 	}
-	slices.SortFunc(answer.Refused, func(a, b refusedCount) int { return bytes.Compare([]byte(a.Reason), []byte(b.Reason)) })
+	return n
+}
+
+func refusedCounts(counts map[string]policies.Count, requests map[string]int64) []refusedCount {
+	for reason := range requests {
+		counts[reason] = counts[reason] // a refused request may have had no bytes
+	}
+	list := make([]refusedCount, 0, len(counts))
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, refusedCount{reason, counts[reason].Records, counts[reason].Bytes, requests[reason]})
+	}
+	return list
+}
+
+func (s *Server) policyStatus(routed policies.Stats) []policyStatus {
+	var list []policyStatus
 	for _, p := range s.Policies.Policies() {
-		one := policyStatus{Name: p.Name, Match: p.Match, Keep: string(p.Keep), PolicyStats: routed.Policies[p.Name]}
+		n := routed.Policies[p.Name]
+		one := policyStatus{Name: p.Name, Match: p.Match, Keep: string(p.Keep),
+			Batches: n.Batches, Records: n.Records, Bytes: n.Bytes, Duplicates: n.Duplicates, Dead: n.Dead}
 		if p.Array != nil {
 			one.Array = p.Array.Kind
 		}
-		answer.Policies = append(answer.Policies, one)
+		list = append(list, one)
 	}
-	return r.json(answer)
+	return list
 }
 
 // conditions are what readiness needs: the server's own and its owner's.

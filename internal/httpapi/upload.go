@@ -243,6 +243,7 @@ func (r *request) uploaded(u upload, kept streams.Upload) error {
 		Stream: u.name, Generation: kept.Generation, Offset: kept.Offset, Bytes: kept.Length,
 		SHA256: hex.EncodeToString(kept.SHA256[:]), Duplicate: kept.Duplicate,
 	}
+	r.s.uploads.Add(1)
 	h := &r.ctx.Response.Header
 	h.Set(fasthttp.HeaderETag, etag(kept.Generation, kept.Offset+kept.Length))
 	if kept.Duplicate {
