@@ -50,6 +50,9 @@ type Message struct {
 	// EventTime, a float, or [time, metadata]. Next takes them apart.
 	Entries []byte
 	Records int // entries in Entries
+	// Envelope is the frame, when Options.Check left the message in it:
+	// Entries is nil then, and Records is what the sender says.
+	Envelope []byte
 	// Chunk is the content of the option's chunk id, or the raw value of one
 	// that is no text; nil when no acknowledgement is wanted.
 	Chunk []byte

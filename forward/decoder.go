@@ -43,8 +43,10 @@ type decoder struct {
 	count   *counters
 	inflate func(dst *arena, src []byte, method string, limit int64) error
 	fields  []field // of the sender, set in each record
-	msgs    []Message
-	arena   arena
+	// borrowed: frames belong to somebody else and are not written to.
+	borrowed bool
+	msgs     []Message
+	arena    arena
 }
 
 // reset forgets the messages of the last batch.
@@ -74,9 +76,17 @@ func (d *decoder) add(f *frame, raw []byte) error {
 		d.msgs = append(d.msgs, m)
 		return nil
 	}
+	if d.o.Check != nil && d.o.Check(d.tag(tag)) == CheckEnvelope {
+		m.Tag = d.tag(tag)
+		if err := d.envelope(f, &m, raw, tag); err != nil {
+			return err
+		}
+		d.msgs = append(d.msgs, m)
+		return nil
+	}
 	var err error
 	if m.Mode == ModeMessage {
-		tag, err = d.single(f, &m, raw, tag)
+		tag, err = d.single(f, &m, raw, tag, !d.borrowed)
 	} else {
 		err = d.body(f, &m, raw, tag)
 	}
@@ -113,13 +123,13 @@ func (d *decoder) tag(t []byte) []byte {
 }
 
 // single makes the entry of a message that carries one, in place where it
-// can: time and record stand together already, and the tag before them moves
+// may: time and record stand together already, and the tag before them moves
 // by a byte so that the entry's head has room. It gives the tag's new place.
-func (d *decoder) single(f *frame, m *Message, raw, tag []byte) ([]byte, error) {
+func (d *decoder) single(f *frame, m *Message, raw, tag []byte, inPlace bool) ([]byte, error) {
 	body := f.body
 	end, _ := skip(body, 0, 1, 0)
 	now := isZero(body[:end])
-	if !now && f.option.metadata == nil {
+	if !now && f.option.metadata == nil && inPlace {
 		at := f.at - 1
 		copy(raw[at-len(tag):], tag)
 		raw[at] = 0x92

@@ -30,6 +30,10 @@ type Options struct {
 	// keeping the good ones and handing the bad ones over as Message.Bad.
 	RefuseInvalid bool
 
+	// Check says how much of the messages of a tag is looked at before they
+	// are kept; nil is CheckEntries for all.
+	Check func(tag []byte) CheckLevel
+
 	// MaxMessage bounds one message on the wire, MaxInflated what comes out
 	// of its decompression; defaults 64 MiB and 256 MiB. WarnMessage is the
 	// size from which a message is logged; 0 is never.
@@ -128,6 +132,9 @@ func (o Options) Validate() map[string]error {
 	}
 	if o.WarnMessage > 0 && o.MaxMessage > 0 && o.WarnMessage > o.MaxMessage {
 		bad["chunk_size_warn_limit"] = errors.New("is above chunk_size_limit")
+	}
+	if o.Check != nil && (o.AddressKey != "" || o.HostnameKey != "") {
+		bad["check"] = errors.New("cannot be set with source_address_key or source_hostname_key, which need the entries")
 	}
 	if o.Security != nil {
 		for k, err := range o.Security.validate() {

@@ -53,6 +53,7 @@ func (k *keeper) Keep(ctx context.Context, peer *Peer, msgs []Message) (int, err
 func clone(m *Message) Message {
 	c := *m
 	c.Tag, c.Entries, c.Chunk = bytes.Clone(m.Tag), bytes.Clone(m.Entries), bytes.Clone(m.Chunk)
+	c.Envelope = bytes.Clone(m.Envelope)
 	c.Bad = nil
 	for _, b := range m.Bad {
 		b.Data = bytes.Clone(b.Data)

@@ -26,6 +26,9 @@ environment: folders, addresses, certificates, secrets.`,
 				return usage(c, fmt.Errorf("a FILE is needed"))
 			}
 			cfg, found := conf.Load(args[0], conf.Source{Offline: offline})
+			if len(found) == 0 && !offline {
+				found = conf.Check(cfg)
+			}
 			for _, d := range found {
 				fmt.Fprintln(c.OutOrStdout(), d)
 			}

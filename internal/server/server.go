@@ -146,7 +146,7 @@ func (s *Server) startFolder() (func(context.Context) error, error) {
 	}
 	lock, err := fs.Lock(filepath.Join(s.conf.Data, "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("server: data: %s is in use by another weir: %w", s.conf.Data, err)
+		return nil, fmt.Errorf("server: data folder %s: %w", s.conf.Data, err)
 	}
 	return func(context.Context) error { return lock.Close() }, nil
 }

@@ -1,0 +1,244 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/conf"
+	"weir/forward"
+	"weir/policies"
+	"weir/streams"
+)
+
+const policyFile = `
+http: {listen: "127.0.0.1:0"}
+forward: {listen: ["127.0.0.1:0"]}
+policies:
+  - {name: numbers, match: numbers.**, keep: text, array: {kind: numbers}}
+  - {name: raw, match: raw.**, keep: verbatim}
+`
+
+func config(t *testing.T, dir string) *conf.Config {
+	t.Helper()
+	c, found := conf.Parse("test.yaml", []byte(policyFile), conf.Source{})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	c.Data = dir
+	return c
+}
+
+func start(t *testing.T, dir string) *Server {
+	t.Helper()
+	s, err := Start(Options{Config: config(t, dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(context.Background()) })
+	return s
+}
+
+func stop(t *testing.T, s *Server) {
+	t.Helper()
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, s *Server, path string) (int, string) {
+	t.Helper()
+	answer, err := http.Get("http://" + s.Addresses().HTTP + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(b)
+}
+
+// eventually asks until the answer holds the text.
+func eventually(t *testing.T, s *Server, path, text string) {
+	t.Helper()
+	var status int
+	var body string
+	for range 1000 {
+		if status, body = get(t, s, path); strings.Contains(body, text) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("GET %s: %d %s; want %q in it", path, status, body, text)
+}
+
+func TestATransformThatACrashLeftIsDoneAfterTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store, err := streams.Open(filepath.Join(dir, "streams"), streams.Options{SegmentBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Create("numbers.a", "numbers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := make([]streams.Result, 1)
+	if err := store.Append(t.Context(), []streams.Record{{Stream: st, Data: []byte("1,2\n3\n")}}, res); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir)
+	eventually(t, s, "/api/arrays/numbers.a", `"shape":[3]`)
+}
+
+func TestADeadLetterOfATransformIsKeptOnceOverRestarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	target := "http://" + s.Addresses().HTTP + "/portal_ingestion_policies/numbers/ingest?reference=numbers.a"
+	answer, err := http.Post(target, "application/octet-stream", strings.NewReader("1\nx\n2\n"))
+	if err != nil || answer.StatusCode != http.StatusNoContent {
+		t.Fatal(answer, err)
+	}
+	eventually(t, s, "/api/arrays/numbers.a", `"shape":[2]`)
+	_, letter := get(t, s, "/streams/_dead.numbers")
+	if strings.Count(letter, "not-a-number") != 1 {
+		t.Fatalf("dead letters %q", letter)
+	}
+	stop(t, s)
+	// without the array, all of the stream is transformed again
+	if err := os.RemoveAll(filepath.Join(dir, "arrays")); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	eventually(t, s, "/api/arrays/numbers.a", `"shape":[2]`)
+	if _, again := get(t, s, "/streams/_dead.numbers"); again != letter {
+		t.Errorf("dead letters %q, want them as before: %q", again, letter)
+	}
+}
+
+func TestStartThatFailsLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	for _, change := range []func(*conf.Config){
+		func(c *conf.Config) { c.HTTP.Listen = taken.Addr().String() },
+		func(c *conf.Config) { c.Forward.Listen = append(c.Forward.Listen, taken.Addr().String()) },
+		func(c *conf.Config) { c.Forward.Unix = filepath.Join(dir, "no", "such", "folder") },
+		func(c *conf.Config) { c.Forward.TLS.CertFile, c.Forward.TLS.KeyFile = "absent", "absent" },
+	} {
+		c := config(t, dir)
+		change(c)
+		if s, err := Start(Options{Config: c}); err == nil {
+			stop(t, s)
+			t.Fatal("it started")
+		}
+	}
+	stop(t, start(t, dir)) // the folder is free again
+}
+
+func TestTwoServersDoNotShareAFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start(t, dir)
+	if _, err := Start(Options{Config: config(t, dir)}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("second start: %v, want an error that names the folder", err)
+	}
+}
+
+func TestAUnixSocketThatNobodyListensOnIsReplaced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.SetUnlinkOnClose(false)
+	old.Close()
+	c := config(t, t.TempDir())
+	c.Forward.Unix = path
+	s, err := Start(Options{Config: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	c2 := config(t, t.TempDir())
+	c2.Forward.Unix = path
+	if _, err := Start(Options{Config: c2}); err == nil {
+		t.Error("a socket in use was taken away")
+	}
+}
+
+func newRouter(t *testing.T) (*policies.Router, *streams.Store) {
+	t.Helper()
+	store, err := streams.Open(t.TempDir(), streams.Options{SegmentBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	r, err := policies.New(policies.Options{Policies: config(t, "").Router(), Streams: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, store
+}
+
+func length(store *streams.Store, name string) int64 {
+	st, ok := store.Stream(name)
+	if !ok {
+		return -1
+	}
+	return st.State().Length
+}
+
+// entry is [0, {"a": 1}].
+const entry = "\x92\x00\x81\xa1a\x01"
+
+func TestKeepIsTheAck(t *testing.T) {
+	t.Parallel()
+	r, store := newRouter(t)
+	k := newKeeper(r)
+	peer := &forward.Peer{Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
+	msgs := []forward.Message{
+		{Tag: []byte("raw.a"), Entries: []byte(entry), Records: 1, Chunk: []byte("id1")},
+		{Tag: []byte("raw.a"), Entries: []byte(entry), Records: 1, Chunk: []byte("id1")}, // a resend
+		{Tag: []byte("other"), Entries: []byte(entry), Records: 1},
+		{Tag: []byte("raw.m"), Entries: []byte("metrics"), Signal: 1},
+		{Tag: []byte("raw.a"), Entries: []byte(entry), Records: 1, Bad: []forward.Bad{{Reason: "bad-record", Detail: "nil", Data: []byte{0xc0}}}},
+	}
+	n, err := k.Keep(t.Context(), peer, msgs)
+	if n != len(msgs) || err != nil {
+		t.Fatalf("kept %d of %d: %v", n, len(msgs), err)
+	}
+	if got := length(store, "raw.a"); got != int64(2*len(entry)) {
+		t.Errorf("raw.a has %d bytes, want two entries: the resend is stored once", got)
+	}
+	if length(store, "_dead") < 1 || length(store, "_dead.raw") < 1 {
+		t.Error("the unmatched tag, the metrics or the bad part are in no dead letter")
+	}
+	if got := length(store, "raw.m"); got > 0 {
+		t.Errorf("metrics were taken for %d bytes of entries", got)
+	}
+	store.Close()
+	for _, m := range msgs {
+		if n, err := k.Keep(t.Context(), peer, []forward.Message{m}); n != 0 || !errors.Is(err, streams.ErrClosed) {
+			t.Errorf("tag %s: acknowledged %d messages that no store took: %v", m.Tag, n, err)
+		}
+	}
+}
