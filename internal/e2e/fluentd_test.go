@@ -85,6 +85,8 @@ const fluentBitConfig = `
     Flush 0.2
     Grace 2
     Log_Level info
+    scheduler.base 1
+    scheduler.cap 2
 [INPUT]
     Name tail
     Path DIR/in.log
@@ -159,8 +161,11 @@ func tailFile(t *testing.T, w *weir, tag, config string, command []string, kill 
 	const lines = 3000
 	for i := range lines {
 		fmt.Fprintf(in, "line %d of the file\n", i)
-		if i%100 == 0 {
+		if i%100 == 99 {
 			time.Sleep(50 * time.Millisecond)
+		}
+		if i == 100 {
+			awaitFor(t, 2*patience, "the sender has begun", func() bool { return len(w.stream(tag)) > 0 })
 		}
 		if kill && (i == 1000 || i == 2000) {
 			w.kill()
