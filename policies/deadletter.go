@@ -50,6 +50,7 @@ func (r *Router) bury(w *work, i int, b *Batch, k *Kept, ru *rule, id []byte, pa
 		return
 	}
 	for n, p := range parts {
+		r.tell(p.reason, p.detail, b)
 		d := Dead{Tag: b.Tag, Peer: b.Peer, Reason: p.reason, Detail: p.detail, Data: p.data}
 		if ru != nil {
 			d.Policy = ru.Name

@@ -101,12 +101,13 @@ func (ru *rule) decode(w *work, entries []byte) (out extracted) {
 func (x *extracted) refuse(reason, detail string, data []byte) {
 	for i := range x.bad {
 		if b := &x.bad[i]; b.reason == reason {
-			b.data = append(b.data[:len(b.data):len(b.data)], data...)
+			b.data = append(b.data, data...)
 			b.records++
 			return
 		}
 	}
-	x.bad = append(x.bad, refusal{reason, detail, data, 1})
+	own := data[:len(data):len(data)] // more is appended to a copy
+	x.bad = append(x.bad, refusal{reason, detail, own, 1})
 }
 
 // isMarker tells whether a time is that of Fluent Bit's group markers: second

@@ -97,12 +97,16 @@ func (w *work) add(rec streams.Record, c claim) {
 // it can be told. What is no fault of the data is always told.
 func (r *Router) refuse(w *work, i int, b *Batch, k *Kept, ru *rule, err error, accepted bool) {
 	reason := reasonOf(err)
-	if errors.Is(err, ErrUnmatched) && r.tally.unmatched.add(short(b.Tag)) {
-		r.log.Warn("no policy takes this tag", "tag", short(b.Tag), "peer", b.Peer)
+	if errors.Is(err, ErrUnmatched) {
+		r.tally.unmatched.add(short(b.Tag))
 	}
 	if !accepted || reason == "" {
 		k.Err, k.Stream = err, nil
-		r.CountRefused(orFailed(reason), int64(b.Records), size(b))
+		if reason == "" {
+			reason = failureOf(err)
+		}
+		r.CountRefused(reason, int64(b.Records), size(b))
+		r.tell(reason, err.Error(), b)
 		return
 	}
 	k.Stream = nil
@@ -129,12 +133,19 @@ func (r *Router) commit(ctx context.Context, w *work, kept []Kept) {
 	}
 }
 
+// tell logs a refusal, the more rarely the more there are of its reason.
+func (r *Router) tell(reason, detail string, b *Batch) {
+	if n, now := r.tally.told.add(reason); now {
+		r.log.Warn("data refused", "reason", reason, "times", n, "tag", short(b.Tag), "peer", b.Peer, "detail", detail)
+	}
+}
+
 // settle writes the outcome of one record.
 func (r *Router) settle(k *Kept, c claim, rec streams.Record, res streams.Result) {
 	n := int64(len(rec.Data))
 	if res.Err != nil {
 		k.Err = errors.Join(k.Err, fmt.Errorf("policies: append to stream %q: %w", rec.Stream.Name(), res.Err))
-		r.CountRefused("append-failed", c.records, n)
+		r.CountRefused(failureOf(res.Err), c.records, n)
 		return
 	}
 	if c.reason != "" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -67,11 +68,12 @@ func TestWendelinNumbers(t *testing.T) {
 func TestNoCopy(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, openStore(t, vfs.NewMem(64<<20)), everyKeep...)
-	body := entry("some text\n")
-	for _, name := range []string{"raw", "numbers", "wavs"} {
-		out, err := r.names[name].extract(new(work), &Batch{Entries: body})
-		if err != nil || &out.data[len(out.data)-1] != &body[len(body)-1] {
-			t.Errorf("%s copies its data: %q, %v", name, out.data, err)
+	for _, body := range [][]byte{entry("some text\n"), entry(map[string]any{"message": "some text\n"})} {
+		for _, name := range []string{"raw", "numbers", "wavs"} {
+			out, err := r.names[name].extract(new(work), &Batch{Entries: body})
+			if err != nil || &out.data[len(out.data)-1] != &body[len(body)-1] {
+				t.Errorf("%s copies its data: %q, %v", name, out.data, err)
+			}
 		}
 	}
 }
@@ -108,6 +110,7 @@ func TestExtract(t *testing.T) {
 		{"numbers", join(entry("x"), []byte{0x92, 1}), "x", "bad-entry:1"},
 		{"named", entry(m{"line": "l", "message": "m"}), "l\n", ""},
 		{"named", join(entry(m{"message": "m"}), entry("s")), "s", "no-field:1"},
+		{"named", []byte{0x92, 0, 0x82, 0xa4, 'l', 'i', 'n', 'e', 0xa1, '1', 0xa4, 'l', 'i', 'n', 'e', 0xa1, '2'}, "2\n", ""},
 		{"wavs", join(entry(m{"message": "RI"}), entry(m{"message": []byte("FF\x00")})), "RIFF\x00", ""},
 		{"wavs", join(entry("a"), entry(m{"data": "b"}), entry(m{"data": 7})), "ab7", ""},
 	} {
@@ -172,14 +175,14 @@ var refusals = []struct {
 	dead   string
 	reason string
 }{
-	{"unmatched", Batch{Tag: "other.x"}, ErrUnmatched, "raw (raw.**)", "_dead", "unmatched"},
+	{"unmatched", Batch{Tag: "other.x"}, ErrUnmatched, "raw (raw.**)", "_dead", "unmatched-tag"},
 	{"unknown policy", Batch{Tag: "raw.x", Policy: "rwa"}, ErrUnknownPolicy, "raw, numbers", "_dead", "unknown-policy"},
 	{"no tag", Batch{}, ErrTag, "empty", "_dead", "bad-tag"},
 	{"no tag, policy", Batch{Policy: "raw"}, ErrTag, "empty", "_dead", "bad-tag"},
 	{"long tag", Batch{Tag: "raw." + strings.Repeat("x", 1024)}, ErrTag, "1028 bytes", "_dead", "bad-tag"},
 	{"weir's tag", Batch{Tag: "_dead.raw", Policy: "raw"}, ErrTag, "begins with _", "_dead", "bad-tag"},
 	{"too large", Batch{Tag: "small.x"}, ErrTooLarge, "takes 5", "_dead.small", "too-large"},
-	{"conflict", Batch{Tag: "numbers.x", Policy: "raw"}, ErrConflict, `made by policy "numbers"`, "_dead.raw", "conflict"},
+	{"conflict", Batch{Tag: "numbers.x", Policy: "raw"}, ErrConflict, `made by policy "numbers"`, "_dead.raw", "other-policy"},
 	{"bad part", Batch{Tag: "raw.x", Refused: []Refused{{Reason: "bad-record", Detail: "no map", Data: []byte("x")}}}, ErrData, "no map", "_dead.raw", "bad-record"},
 	{"bad record", Batch{Tag: "named.x"}, ErrData, `no field "line"`, "_dead.named", "no-field"},
 }
@@ -348,6 +351,30 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+// A chunk of nothing but bad records is one letter, made in one pass.
+func TestManyRefused(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem(64<<20))
+	r := newRouter(t, s, everyKeep...)
+	const n = 200_000
+	one := entry(map[string]any{"a": 1, "b": 2})
+	body := bytes.Repeat(one, n)
+	k := keep(r, Batch{Tag: "named.x", Entries: body, ID: []byte("id")}, true)
+	if k.Err != nil || k.Dead != 1 || k.Stream != nil {
+		t.Fatalf("got %+v", k)
+	}
+	letters := readLetters(t, streamBytes(t, s, "_dead.named"))
+	if len(letters) != 1 || !bytes.Equal(letters[0]["data"].([]byte), body) {
+		t.Errorf("%d letters, or other bytes", len(letters))
+	}
+	if c := r.Stats().Refused["no-field"]; c.Records != n || c.Bytes != int64(len(body)) {
+		t.Errorf("counted %+v", c)
+	}
+	if !bytes.Equal(body, bytes.Repeat(one, n)) {
+		t.Error("the batch was written to")
+	}
+}
+
 // One chunk that comes by many connections at once is stored once.
 func TestSameChunkAtOnce(t *testing.T) {
 	t.Parallel()
@@ -374,6 +401,58 @@ func TestSameChunkAtOnce(t *testing.T) {
 	}
 	if p := r.Stats().Policies["named"]; p.Dead != 20 || p.Duplicates != 15*20 || p.Batches != 16*20 {
 		t.Errorf("counted %+v", p)
+	}
+}
+
+// A group marker is no event, so no sender is refused for it.
+func TestMarkerIsNoError(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem(64<<20))
+	marker := []byte{0x92, 0xd7, 0, 255, 255, 255, 254, 0, 0, 0, 0, 0x80}
+	k := keep(newRouter(t, s, everyKeep...), Batch{Tag: "numbers.x", Entries: join(entry("1\n"), marker), Raw: true}, false)
+	if k.Err != nil || k.Dead != 1 || k.Length != 2 {
+		t.Errorf("got %+v", k)
+	}
+	if l := readLetters(t, streamBytes(t, s, "_dead.numbers")); len(l) != 1 || !bytes.Equal(l[0]["data"].([]byte), marker) {
+		t.Errorf("got %v", l)
+	}
+}
+
+// Letters of one batch do not hide each other.
+func TestLettersOfOneBatch(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem(64<<20))
+	r := newRouter(t, s, everyKeep...)
+	part := func(reason string) Refused { return Refused{Reason: reason, Data: []byte(reason)} }
+	for _, parts := range [][]Refused{
+		{part("a"), part("a")}, {part("b")}, {part("a"), part("a")}, {part("b"), part("a")},
+	} {
+		if k := keep(r, Batch{Tag: "raw.x", ID: []byte("id"), Refused: parts}, true); k.Err != nil || k.Dead != len(parts) {
+			t.Errorf("got %+v", k)
+		}
+	}
+	if n := len(readLetters(t, streamBytes(t, s, "_dead.raw"))); n != 3 {
+		t.Errorf("%d letters, want 3", n)
+	}
+}
+
+// A listener uses the bytes of a tag again after Keep.
+func TestTagIsCopied(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem(64<<20))
+	r := newRouter(t, s, everyKeep...)
+	tag := []byte("raw.first")
+	if k := keep(r, Batch{Tag: unsafe.String(&tag[0], len(tag)), Entries: entry("a")}, true); k.Err != nil {
+		t.Fatal(k.Err)
+	}
+	copy(tag, "raw.other")
+	for _, name := range []string{"raw.first", "raw.other"} {
+		if k := keep(r, Batch{Tag: name, Entries: entry("b")}, true); k.Err != nil || k.Stream.Name() != name {
+			t.Errorf("%s: got %+v", name, k)
+		}
+	}
+	if got := streamBytes(t, s, "raw.first"); !bytes.Equal(got, join(entry("a"), entry("b"))) {
+		t.Errorf("got %x", got)
 	}
 }
 
@@ -416,7 +495,7 @@ func TestAppendFails(t *testing.T) {
 				t.Errorf("accepted %v: batch %d has no error", accepted, i)
 			}
 		}
-		if r.Stats().Refused["append-failed"].Bytes == 0 {
+		if r.Stats().Refused["outcome-unknown"].Bytes == 0 {
 			t.Error("not counted")
 		}
 		if err := r.DeadLetter(context.Background(), Dead{Policy: "raw", Data: []byte("x")}); err == nil {

@@ -1,10 +1,28 @@
 package policies
 
-import "errors"
+import (
+	"errors"
+
+	"weir/streams"
+)
 
 // reasonMarker is the reason of Fluent Bit's group markers, which are no
 // events: no sender is told of them.
 const reasonMarker = "group-marker"
+
+// failureOf is the stable word for an append that did not happen, or may not
+// have.
+func failureOf(err error) string {
+	switch {
+	case errors.Is(err, streams.ErrNoSpace):
+		return "no-space"
+	case errors.Is(err, streams.ErrClosed):
+		return "closing"
+	case errors.Is(err, streams.ErrUnknown):
+		return "outcome-unknown"
+	}
+	return "append-failed"
+}
 
 // reasonOf is the stable word for an error of the data; empty for an error
 // that is not the data's fault.
@@ -13,10 +31,10 @@ func reasonOf(err error) string {
 		err    error
 		reason string
 	}{
-		{ErrUnmatched, "unmatched"},
+		{ErrUnmatched, "unmatched-tag"},
 		{ErrUnknownPolicy, "unknown-policy"},
 		{ErrTag, "bad-tag"},
-		{ErrConflict, "conflict"},
+		{ErrConflict, "other-policy"},
 		{ErrTooLarge, "too-large"},
 		{ErrData, "bad-data"},
 	} {
@@ -25,11 +43,4 @@ func reasonOf(err error) string {
 		}
 	}
 	return ""
-}
-
-func orFailed(reason string) string {
-	if reason == "" {
-		return "append-failed"
-	}
-	return reason
 }

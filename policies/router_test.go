@@ -209,6 +209,19 @@ func TestInheritDefault(t *testing.T) {
 	}
 }
 
+// While the default policy is configured its streams are its own.
+func TestDefaultKeepsItsStreams(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem(64<<20))
+	r := newRouter(t, s, Policy{Name: "raw", Match: "raw.**"}, Default())
+	if k := keep(r, Batch{Tag: "raw.a", Policy: "default", Entries: entry("a")}, false); k.Err != nil {
+		t.Fatal(k.Err)
+	}
+	if k := keep(r, Batch{Tag: "raw.a", Entries: entry("b")}, false); !errors.Is(k.Err, ErrConflict) {
+		t.Errorf("got %+v", k)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, vfs.NewMem(64<<20))

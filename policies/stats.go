@@ -29,7 +29,8 @@ func (c *counts) add(records, bytes int64, duplicate bool) {
 type tally struct {
 	mu        sync.Mutex
 	refused   map[string]Count
-	unmatched frequent
+	unmatched frequent // by tag
+	told      frequent // by reason
 }
 
 // CountRefused counts what a listener refused before it came to a batch.
@@ -96,7 +97,7 @@ type frequent struct {
 }
 
 // add counts a name, and tells whether its count is a power of two now.
-func (f *frequent) add(name string) bool {
+func (f *frequent) add(name string) (n int64, power bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.counts == nil {
@@ -113,7 +114,7 @@ func (f *frequent) add(name string) bool {
 		delete(f.counts, rarest)
 	}
 	f.counts[name] = n + 1
-	return bits.OnesCount64(uint64(n+1)) == 1
+	return n + 1, bits.OnesCount64(uint64(n+1)) == 1
 }
 
 func (f *frequent) list() map[string]int64 {
