@@ -56,14 +56,19 @@ func (l *lease) give(n int64) {
 	defer l.mu.Unlock()
 	l.used -= n
 	l.held -= n
-	if l.beyond == l && l.used <= l.max {
-		l.beyond = nil
-	}
-	if l.beyond == l && l.held == 0 {
+	if l.beyond == l && (l.used <= l.max || l.held == 0) {
 		l.beyond = nil
 	}
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
 	}
+}
+
+// ahead tells whether this lease is the one that may exceed the budget: what
+// it waits for must not depend on a lease that waits for memory.
+func (l *lease) ahead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.beyond == l
 }

@@ -33,6 +33,7 @@ type conn struct {
 	scan   scanner
 	cut    bool // scan has begun at r
 	need   uint64
+	since  time.Time // when what is at r began to wait for its rest
 	acks   []byte
 	strays int    // values in a row that are no messages
 	guess  string // what they look like
@@ -141,7 +142,8 @@ func (c *conn) frame(b []byte) (n int, err error) {
 	if KindOf(b) != KindArray {
 		return c.stray(b)
 	}
-	f, n, st := parse(b, c.s.o.AnyRecord)
+	f := &c.dec.frame
+	n, st := f.parse(b, c.s.o.AnyRecord)
 	if st != whole {
 		return 0, c.partial(b, st)
 	}
@@ -155,7 +157,7 @@ func (c *conn) frame(b []byte) (n int, err error) {
 	}
 	c.strayed()
 	c.large(n)
-	return n, c.dec.add(&f, b[:n:n])
+	return n, c.dec.add(f, b[:n:n])
 }
 
 // rescan goes on looking for the end of the value that begins b.

@@ -45,6 +45,7 @@ type decoder struct {
 	fields  []field // of the sender, set in each record
 	// borrowed: frames belong to somebody else and are not written to.
 	borrowed bool
+	frame    frame // the one that is being decoded
 	msgs     []Message
 	arena    arena
 }
@@ -61,50 +62,48 @@ func (d *decoder) full() bool { return len(d.arena.buf) >= softArena || len(d.ms
 
 // add makes a message of a frame, whose bytes are raw. It may write to raw.
 func (d *decoder) add(f *frame, raw []byte) error {
-	m := Message{Mode: f.mode, Size: len(raw), Signal: f.option.signal}
+	d.msgs = append(d.msgs, Message{Mode: f.mode, Size: len(raw), Signal: f.option.signal})
+	m := &d.msgs[len(d.msgs)-1]
+	err := d.fill(m, f, raw)
+	if err != nil {
+		d.msgs = d.msgs[:len(d.msgs)-1]
+	}
+	return err
+}
+
+// fill makes m of a frame.
+func (d *decoder) fill(m *Message, f *frame, raw []byte) (err error) {
 	if f.option.chunk != nil {
-		m.ack = f.option.chunk
-		m.Chunk = f.option.chunk
+		m.ack, m.Chunk = f.option.chunk, f.option.chunk
 		if c, ok := text(f.option.chunk); ok {
 			m.Chunk = c
 		}
 	}
 	tag, ok := text(f.tag)
-	if !ok {
+	switch {
+	case !ok:
 		m.Tag, m.Signal = d.tag(nil), 0
 		m.Bad = []Bad{{BadTag, "the tag is no text", raw}}
-		d.msgs = append(d.msgs, m)
 		return nil
-	}
-	if d.o.Check != nil && d.o.Check(d.tag(tag)) == CheckEnvelope {
+	case d.o.Check != nil && d.o.Check(d.tag(tag)) == CheckEnvelope:
 		m.Tag = d.tag(tag)
-		if err := d.envelope(f, &m, raw, tag); err != nil {
-			return err
-		}
-		d.msgs = append(d.msgs, m)
-		return nil
-	}
-	var err error
-	if m.Mode == ModeMessage {
-		tag, err = d.single(f, &m, raw, tag, !d.borrowed)
-	} else {
-		err = d.body(f, &m, raw, tag)
+		return d.envelope(f, m, raw, tag)
+	case m.Mode == ModeMessage:
+		tag, err = d.single(f, m, raw, tag, !d.borrowed)
+	default:
+		err = d.body(f, m, raw, tag)
 	}
 	if err != nil {
 		return err
 	}
 	m.Tag = d.tag(tag)
-	if err := d.annotate(&m); err != nil {
-		return err
-	}
 	if d.o.RefuseInvalid && len(m.Bad) > 0 {
 		return &refusal{"invalid", m.Bad[0].Reason + ": " + m.Bad[0].Detail, tag, len(raw)}
 	}
 	if s := f.option.size; s >= 0 && m.Signal == 0 && s != int64(m.Records+len(m.Bad)) {
 		d.count.mismatched.Add(1)
 	}
-	d.msgs = append(d.msgs, m)
-	return nil
+	return d.annotate(m)
 }
 
 // tag applies the settings to a tag.
@@ -133,7 +132,12 @@ func (d *decoder) single(f *frame, m *Message, raw, tag []byte, inPlace bool) ([
 		at := f.at - 1
 		copy(raw[at-len(tag):], tag)
 		raw[at] = 0x92
-		return raw[at-len(tag) : at : at], d.entries(m, raw[at:at+1+len(body)])
+		tag, entry := raw[at-len(tag):at:at], raw[at:at+1+len(body)]
+		if isTime(body[:end]) && !isMarker(body[:end]) && KindOf(body[end:]) == KindMap {
+			m.Entries, m.Records = entry, 1 // parse went over it already
+			return tag, nil
+		}
+		return tag, d.entries(m, entry)
 	}
 	d.arena.begin()
 	ok := d.arena.add(0x92)

@@ -65,7 +65,8 @@ func NewOpener(o Options) *Opener {
 func (o *Opener) Next(b []byte) (m Message, rest []byte, err error) {
 	o.dec.msgs = o.dec.msgs[:0]
 	o.dec.arena.reset(keepArena)
-	f, n, st := parse(b, o.dec.o.AnyRecord)
+	f := &o.dec.frame
+	n, st := f.parse(b, o.dec.o.AnyRecord)
 	if len(b) > 0 && KindOf(b) != KindArray {
 		n, st = skip(b, 0, 1, 0)
 		f.fault = "no array"
@@ -77,7 +78,7 @@ func (o *Opener) Next(b []byte) (m Message, rest []byte, err error) {
 	if f.fault != "" {
 		return Message{}, rest, errors.New("forward: open a frame: " + f.fault)
 	}
-	if err := o.dec.add(&f, b[:n:n]); err != nil {
+	if err := o.dec.add(f, b[:n:n]); err != nil {
 		return Message{}, rest, fmt.Errorf("forward: open a frame: %w", err)
 	}
 	return o.dec.msgs[0], rest, nil

@@ -26,20 +26,19 @@ type option struct {
 }
 
 // parse reads the frame that begins b, an array, and gives its length.
-func parse(b []byte, anyRecord bool) (f frame, n int, st status) {
-	f.option.size = -1
+func (f *frame) parse(b []byte, anyRecord bool) (n int, st status) {
+	*f = frame{option: option{size: -1}}
 	values, p, ok := arrayHead(b)
 	if !ok {
-		return f, 0, short
+		return 0, short
 	}
 	if values < 2 {
 		f.fault = "array of fewer than two values"
-		n, st = skip(b, 0, 1, frameDepth)
-		return f, n, st
+		return skip(b, 0, 1, frameDepth)
 	}
 	end, st := skip(b, p, 1, frameDepth+1)
 	if st != whole || end == len(b) {
-		return f, end, max(st, short)
+		return end, max(st, short)
 	}
 	f.tag = b[p:end:end]
 	values -= 2
@@ -63,14 +62,14 @@ func parse(b []byte, anyRecord bool) (f frame, n int, st status) {
 		f.body, f.at = b[end:p:p], end
 	}
 	if st != whole {
-		return f, p, st
+		return p, st
 	}
 	if values > 0 {
 		if p, st = f.option.parse(b, p); st == whole {
 			p, st = skip(b, p, values-1, frameDepth+1)
 		}
 	}
-	return f, p, st
+	return p, st
 }
 
 // forward goes over the array of entries at b[p].

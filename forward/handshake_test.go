@@ -164,6 +164,7 @@ func TestSilence(t *testing.T) {
 		{"handshake", Options{Security: sec, HandshakeTimeout: short}, "", false, "check=timeout"},
 		{"half a PING", Options{Security: sec, HandshakeTimeout: short}, "\x96\xa4PI", false, "check=timeout"},
 		{"half a message", Options{StallTimeout: short}, "\x93\xa1t", false, "stall_timeout"},
+		{"a message in drops", Options{StallTimeout: 5 * short}, "\x93\xa1t drops", false, "stall_timeout"},
 		{"idle", Options{IdleTimeout: short}, "", false, "idle_timeout"},
 		{"idle after a message", Options{IdleTimeout: short}, string(one), false, "idle_timeout"},
 		{"come and go", Options{}, "", true, ""},
@@ -179,7 +180,19 @@ func TestSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 			talk := connect(t, s)
-			talk.send([]byte(c.send), 0)
+			if head, drops, ok := strings.Cut(c.send, " drops"); ok {
+				talk.send([]byte(head+drops), 0)
+				go func() {
+					for {
+						if _, err := talk.pipe.Write([]byte("\x81")); err != nil {
+							return
+						}
+						time.Sleep(short / 10)
+					}
+				}()
+			} else {
+				talk.send([]byte(c.send), 0)
+			}
 			if c.finish {
 				talk.finish()
 			}

@@ -65,11 +65,21 @@ func newInflaters(n int) inflaters {
 	return c
 }
 
+// take gives an inflater, and what gives it back. Those who have one may wait
+// for memory, so the lease that they wait for gets one of its own.
+func (c inflaters) take(l *lease) (f *inflater, give func()) {
+	if l.ahead() {
+		return &inflater{}, func() {}
+	}
+	f = <-c
+	return f, func() { c <- f }
+}
+
 // inflate appends src, decompressed, to the open piece of dst: at most limit
 // bytes, of which only as many are held as came out so far.
 func (c inflaters) inflate(dst *arena, src []byte, method string, limit int64) error {
-	f := <-c
-	defer func() { c <- f }()
+	f, give := c.take(dst.lease)
+	defer give()
 	f.src.Reset(src)
 	defer f.src.Reset(nil)
 	r, err := f.open(method)

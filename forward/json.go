@@ -81,13 +81,14 @@ func (d *decoder) json(b []byte, c *conn) error {
 	if err != nil {
 		return &refusal{reason: "garbage", detail: err.Error(), bytes: len(b)}
 	}
-	f, _, st := parse(packed, d.o.AnyRecord)
+	f := &d.frame
+	_, st := f.parse(packed, d.o.AnyRecord)
 	if KindOf(packed) != KindArray || st != whole || f.fault != "" {
 		c.s.count.refuse("no-message", len(b))
 		c.warn("no-message", "ignored a value that is no message", "detail", "JSON of another shape")
 		return nil
 	}
-	if err := d.add(&f, packed); err != nil {
+	if err := d.add(f, packed); err != nil {
 		return err
 	}
 	m := &d.msgs[len(d.msgs)-1]

@@ -51,7 +51,8 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	// IdleTimeout closes a connection on which nothing comes; 0 is never.
 	IdleTimeout time.Duration
-	// StallTimeout closes a connection that pauses inside a message, default 1 min.
+	// StallTimeout closes a connection that has not sent the rest of a message
+	// in this time, and a second more for each 16 KiB that came; default 1 min.
 	StallTimeout time.Duration
 	// WriteTimeout closes a connection that does not take its acks, default 30 s.
 	WriteTimeout time.Duration

@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// leastRate, in bytes a second, is what a peer must send of a message on
+// average once StallTimeout is over, so that none holds memory for nothing.
+const leastRate = 16 << 10
+
 // errDrained: everything that had arrived before a shutdown is read.
 var errDrained = errors.New("forward: drained")
 
@@ -55,7 +59,11 @@ func (c *conn) patience() (until time.Time, setting string) {
 	o := &c.s.o
 	switch {
 	case c.w > c.r:
-		return time.Now().Add(o.StallTimeout), "stall_timeout"
+		if c.since.IsZero() {
+			c.since = time.Now()
+		}
+		earned := time.Duration(c.w-c.r) * time.Second / leastRate
+		return c.since.Add(o.StallTimeout + earned), "stall_timeout"
 	case len(c.buf) > smallBuffer || cap(c.dec.arena.buf) > 0:
 		return time.Now().Add(idleBuffer), "buffer"
 	case o.IdleTimeout > 0:
@@ -70,6 +78,7 @@ func (c *conn) compact() {
 		copy(c.buf, c.buf[c.r:c.w])
 		c.w -= c.r
 		c.r = 0
+		c.since = time.Time{}
 	}
 }
 
@@ -97,6 +106,7 @@ func (c *conn) enlarge() bool {
 func (c *conn) shrink() {
 	c.dec.reset()
 	c.dec.arena.reset(0)
+	c.dec.msgs, c.acks = nil, nil
 	if len(c.buf) > smallBuffer {
 		c.release(c.buf)
 		c.buf = make([]byte, smallBuffer)

@@ -36,7 +36,7 @@ type happening struct {
 }
 
 // readConversation parses a file.
-func readConversation(t *testing.T, name string) conversation {
+func readConversation(t testing.TB, name string) conversation {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {

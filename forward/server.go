@@ -76,18 +76,14 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	defer s.untrack(l)
 	for pause := time.Duration(0); ; {
-		select {
-		case s.slots <- struct{}{}:
-		case <-s.drained:
-			return ErrClosed
-		}
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(nc)
+			if !s.admit(nc) {
+				return ErrClosed
+			}
 			continue
 		}
-		<-s.slots
 		if s.draining.Load() {
 			return ErrClosed
 		}
@@ -129,6 +125,19 @@ func (s *Server) untrack(l closer) {
 	s.mu.Lock()
 	delete(s.listeners, l)
 	s.mu.Unlock()
+}
+
+// admit serves a connection once there is a slot for it; false when the
+// server is shut down before that.
+func (s *Server) admit(nc net.Conn) bool {
+	select {
+	case s.slots <- struct{}{}:
+		s.start(nc)
+		return true
+	case <-s.drained:
+		nc.Close()
+		return false
+	}
 }
 
 // start serves a connection, which has a slot.

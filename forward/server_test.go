@@ -100,15 +100,14 @@ func exchange(t testing.TB, a net.Addr, b []byte) []byte {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := c.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.Write(b)
+		sent <- errors.Join(err, c.(interface{ CloseWrite() error }).CloseWrite())
+	}()
 	got, err := io.ReadAll(c)
-	if err != nil {
+	if err := errors.Join(err, <-sent); err != nil {
 		t.Fatal(err)
 	}
 	return got
