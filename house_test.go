@@ -34,8 +34,9 @@ var imports = map[string][]string{
 	"arrays":           {"forward", "streams", "internal/vfs"}, // forward for the form of entries
 	"policies":         {"streams", "arrays", "forward"},       // forward for the form of entries
 	"conf":             {"policies", "streams", "arrays", "forward"},
-	"jobs":             {},
-	"internal/httpapi": {"policies", "streams", "arrays", "jobs"},
+	"jobs":             {"streams"},
+	"jobs/cimi":        {"jobs"},
+	"internal/httpapi": {"policies", "streams", "arrays", "jobs/cimi"},
 	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
 	"internal/demo":    {"arrays"},
 	"internal/server":  {"*"},

@@ -10,14 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
 // Check looks at what a configuration needs of its machine: a folder that can
 // be written, addresses that are free, certificates that can be used. It
-// leaves everything as it was. An address in use is a warning: the process that
-// holds it may be the weir that this configuration is for.
+// leaves everything as it was. A weir that runs with the same configuration
+// is a finding, since it holds the addresses.
 func Check(c *Config) Diagnostics {
 	d := newDecoder(c.file, Source{})
 	d.places = c.places
@@ -61,50 +60,34 @@ func (d *decoder) folder(path, dir string) {
 // bind takes every address at once, so that two equal ones are found, and
 // lets them go.
 func (d *decoder) bind(c *Config) {
-	b := binder{d: d, by: make(map[string]string)}
-	b.try("http.listen", "tcp", c.HTTP.Listen)
+	var open []io.Closer
+	defer func() {
+		for _, l := range open {
+			l.Close()
+		}
+	}()
+	try := func(path, address string, listen func() (io.Closer, error)) {
+		l, err := listen()
+		if err != nil {
+			d.at(path, fmt.Errorf("%s cannot be bound: %w: stop what listens there, or write another address", address, err))
+			return
+		}
+		open = append(open, l)
+	}
+	tcp := func(path, address string) {
+		try(path, address, func() (io.Closer, error) { return net.Listen("tcp", address) })
+	}
+	tcp("http.listen", c.HTTP.Listen)
 	for i, a := range c.Forward.Listen {
 		path := fmt.Sprintf("forward.listen[%d]", i)
-		b.try(path, "tcp", a)
+		tcp(path, a)
 		if c.Forward.UDPHeartbeat {
-			b.try(path, "udp", a)
+			try(path, a, func() (io.Closer, error) { return net.ListenPacket("udp", a) })
 		}
 	}
-	for _, l := range b.open {
-		l.Close()
-	}
 }
 
-// A binder holds addresses.
-type binder struct {
-	d    *decoder
-	open []io.Closer
-	by   map[string]string // network and address to the path that took it
-}
-
-func (b *binder) try(path, network, address string) {
-	var l io.Closer
-	var err error
-	if network == "udp" {
-		l, err = net.ListenPacket(network, address)
-	} else {
-		l, err = net.Listen(network, address)
-	}
-	other, ours := b.by[network+address]
-	switch {
-	case err == nil:
-		b.open, b.by[network+address] = append(b.open, l), path
-	case ours:
-		b.d.at(path, fmt.Errorf("%s is the address of %s, too: write another one", address, other))
-	case errors.Is(err, syscall.EADDRINUSE):
-		b.d.warn(path, fmt.Errorf("%s is in use now: unless that is the weir to be replaced, write another address", address))
-	default:
-		b.d.at(path, fmt.Errorf("%s cannot be bound: %w: write an address of this machine", address, err))
-	}
-}
-
-// socket checks the place of a Unix socket. A socket that is there was left by
-// a weir, or belongs to the one to be replaced.
+// socket checks the place of a Unix socket: free, or left by a process that is gone.
 func (d *decoder) socket(path, name string) {
 	info, err := os.Lstat(name)
 	switch {
@@ -114,6 +97,11 @@ func (d *decoder) socket(path, name string) {
 		d.at(path, err)
 	case info.Mode().Type() != fs.ModeSocket:
 		d.at(path, fmt.Errorf("%s is there and no socket: remove it, or write another path", name))
+	default:
+		if conn, err := net.DialTimeout("unix", name, time.Second); err == nil {
+			conn.Close()
+			d.at(path, fmt.Errorf("another process listens at %s: stop it, or write another path", name))
+		}
 	}
 }
 

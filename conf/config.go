@@ -10,6 +10,7 @@ type Config struct {
 	Forward  Forward  `yaml:"forward"`
 	Streams  Streams  `yaml:"streams"`
 	Arrays   Arrays   `yaml:"arrays"`
+	Jobs     Jobs     `yaml:"jobs"`
 	Policies []Policy `yaml:"policies"`
 	Log      Log      `yaml:"log"`
 
@@ -102,6 +103,18 @@ type Arrays struct {
 	ChunkBytes Size          `yaml:"chunk_bytes"`
 	SyncEvery  time.Duration `yaml:"sync_every"`
 	CacheBytes Size          `yaml:"cache_bytes"`
+}
+
+// Jobs is the job engine.
+type Jobs struct {
+	Users []JobUser `yaml:"users"`
+}
+
+// A JobUser may log in at api/session.
+type JobUser struct {
+	Username string `yaml:"username"`
+	Password Secret `yaml:"password"`
+	Admin    bool   `yaml:"admin"`
 }
 
 // A Policy is one ingestion policy.

@@ -38,7 +38,7 @@ func (d *decoder) wrong(n *yaml.Node, path, format string, args ...any) {
 }
 
 func (d *decoder) errorf(p place, format string, args ...any) {
-	d.found = append(d.found, Diagnostic{File: d.file, Line: p.line, Column: p.column, Message: fmt.Sprintf(format, args...)})
+	d.found = append(d.found, Diagnostic{d.file, p.line, p.column, fmt.Sprintf(format, args...)})
 }
 
 // fill writes the value of a node to v, which is at the given path.

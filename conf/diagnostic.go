@@ -13,16 +13,10 @@ type Diagnostic struct {
 	Line    int    `json:"line"`   // from 1; 0 is the file as a whole
 	Column  int    `json:"column"` // from 1, in bytes
 	Message string `json:"message"`
-	// Warning is set where the file may be right all the same.
-	Warning bool `json:"warning,omitempty"`
 }
 
-// String is "file:line:column: message", with "warning: " before the message
-// of a warning.
+// String is "file:line:column: message".
 func (d Diagnostic) String() string {
-	if d.Warning {
-		return fmt.Sprintf("%s:%d:%d: warning: %s", d.File, d.Line, d.Column, d.Message)
-	}
 	return fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Column, d.Message)
 }
 
@@ -38,14 +32,12 @@ func (ds Diagnostics) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err is nil for a good file, warnings or not.
+// Err is nil for a good file.
 func (ds Diagnostics) Err() error {
-	for _, d := range ds {
-		if !d.Warning {
-			return ds
-		}
+	if len(ds) == 0 {
+		return nil
 	}
-	return nil
+	return ds
 }
 
 func (ds Diagnostics) sort() {

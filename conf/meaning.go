@@ -18,6 +18,7 @@ func (d *decoder) meaning(c *Config) {
 	d.security(c.Forward)
 	d.stores(c)
 	d.policies(c.Policies)
+	d.jobs(c.Jobs)
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "text", "json")
 }
@@ -25,12 +26,7 @@ func (d *decoder) meaning(c *Config) {
 // at reports a mistake of the value at a path, or of the nearest place above
 // it when the file leaves it out. Each path is reported once, and not at all
 // where it could not be read.
-func (d *decoder) at(path string, err error) { d.report(path, err, false) }
-
-// warn is at for what may be right all the same.
-func (d *decoder) warn(path string, err error) { d.report(path, err, true) }
-
-func (d *decoder) report(path string, err error, warning bool) {
+func (d *decoder) at(path string, err error) {
 	if d.told[path] || d.broken[path] {
 		return
 	}
@@ -45,7 +41,6 @@ func (d *decoder) report(path string, err error, warning bool) {
 		}
 	}
 	d.errorf(where, "%s: %v", path, err)
-	d.found[len(d.found)-1].Warning = warning
 }
 
 func (d *decoder) oneOf(path, value string, words ...string) {

@@ -32,7 +32,7 @@ environment: folders, addresses, certificates, secrets.`,
 			for _, d := range found {
 				fmt.Fprintln(c.OutOrStdout(), d)
 			}
-			if found.Err() != nil {
+			if len(found) > 0 {
 				return exit{code: exitConfig}
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s is good: %d policies\n", args[0], len(cfg.Policies))

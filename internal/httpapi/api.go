@@ -20,11 +20,6 @@ func (r *request) api() error {
 		return r.status()
 	case "route":
 		return r.explainRoute()
-	case "job", "job/":
-		return r.listJobs()
-	}
-	if strings.HasPrefix(path, "job/") {
-		return r.readJob(path)
 	}
 	if name, ok := strings.CutPrefix(path, "arrays/"); ok && name != "" {
 		return r.arrayAPI(name)

@@ -1,65 +1,57 @@
 package httpapi
 
 import (
-	"strconv"
+	"context"
 
-	"weir/jobs"
+	"github.com/valyala/fasthttp"
+
+	"weir/jobs/cimi"
 )
 
-// Jobs are the job resources that /api/job shows.
+// Jobs answers the requests of job engines; cimi.Service is one.
 type Jobs interface {
-	// List gives all jobs in a stable order.
-	List() []jobs.Job
-	// Get gives a job by its id, "job/UUID".
-	Get(id string) (jobs.Job, bool)
+	Serve(ctx context.Context, r cimi.Request) cimi.Response
 }
 
-// A jobCollection is the collection of CIMI.
-type jobCollection struct {
-	Count       int        `json:"count"` // before paging
-	ID          string     `json:"id"`
-	ResourceURI string     `json:"resourceURI"`
-	ACL         struct{}   `json:"acl"`
-	Operations  []struct{} `json:"operations"` // none yet: jobs are weir's own
-	Jobs        []jobs.Job `json:"jobs"`
+// maxJobBody bounds the body of a request for jobs, in bytes.
+const maxJobBody = 2 << 20
+
+// isJobs tells whether a path belongs to the job engine.
+func (t target) isJobs() bool {
+	escaped, ok := t.under("/api")
+	path, err := unescape(escaped)
+	return ok && err == nil && cimi.Handles(path)
 }
 
-// jobsMost is the largest page of jobs.
-const jobsMost = 10000
-
-// listJobs answers with a page of the jobs: ?$first=, from 1, and ?$last=,
-// inclusive.
-func (r *request) listJobs() error {
+// serveJobs hands a request to the job engine.
+func (r *request) serveJobs() error {
 	if r.s.Jobs == nil {
 		return r.notFound()
 	}
-	all := r.s.Jobs.List()
-	var err error
-	first := r.number("$first", 1, &err)
-	last := r.number("$last", min(int64(len(all)), first+jobsMost-1), &err)
+	escaped, _ := r.target.under("/api")
+	path, err := unescape(escaped)
+	if err != nil {
+		return refuse(400, "bad-encoding", "the address %q is badly percent-encoded", escaped)
+	}
+	body, err := r.read(&r.body, r.body.length, maxJobBody)
 	if err != nil {
 		return err
 	}
-	if first < 1 || last < 0 || last-first >= jobsMost {
-		return refuse(400, "bad-query", "$first=%d and $last=%d are no page of at most %s jobs", first, last, strconv.Itoa(jobsMost))
+	h := &r.ctx.Request.Header
+	a := r.s.Jobs.Serve(r.s.ctx, cimi.Request{
+		Method: string(r.ctx.Method()), Path: path, Query: r.target.query, ContentType: string(h.ContentType()),
+		Cookie: string(h.Peek(fasthttp.HeaderCookie)), Host: string(h.Host()), Body: body,
+	})
+	r.ctx.SetStatusCode(a.Status)
+	r.ctx.SetContentType("application/json")
+	r.ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	for name, value := range map[string]string{
+		fasthttp.HeaderLocation: a.Location, fasthttp.HeaderSetCookie: a.SetCookie, fasthttp.HeaderAllow: a.Allow,
+	} {
+		if value != "" {
+			r.ctx.Response.Header.Set(name, value)
+		}
 	}
-	page := jobCollection{Count: len(all), ID: "job", ResourceURI: jobs.ResourceURI + "Collection",
-		Operations: []struct{}{}, Jobs: []jobs.Job{}}
-	from, to := min(first-1, int64(len(all))), min(last, int64(len(all)))
-	if from < to {
-		page.Jobs = all[from:to]
-	}
-	return r.json(page)
-}
-
-// readJob answers with one job.
-func (r *request) readJob(id string) error {
-	if r.s.Jobs == nil {
-		return r.notFound()
-	}
-	job, ok := r.s.Jobs.Get(id)
-	if !ok {
-		return refuse(404, "not-found", "%s not found", id)
-	}
-	return r.json(job)
+	r.ctx.SetBody(a.Body)
+	return nil
 }

@@ -11,6 +11,8 @@ type route struct {
 	name  string // in metrics
 	takes bool   // it takes data, so that a refusal loses some
 	serve func(*request) error
+	// anyMethod leaves the method to serve.
+	anyMethod bool
 	// check refuses a body before it is sent; nil refuses none.
 	check func(*request) error
 }
@@ -25,6 +27,7 @@ var (
 	routeArray   = &route{name: "array", serve: (*request).readArray}
 	routeArrays  = &route{name: "arrays", serve: (*request).listArrays}
 	routeAPI     = &route{name: "api", serve: (*request).api}
+	routeJobs    = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
 	routeHealth  = &route{name: "health", serve: (*request).health}
 	routeReady   = &route{name: "ready", serve: (*request).ready}
 	routeMetrics = &route{name: "metrics", serve: (*request).metrics}
@@ -35,7 +38,7 @@ var (
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeAPI, routeHealth, routeReady, routeMetrics, routePage, routeNone}
+		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routePage, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -51,6 +54,9 @@ func routeFor(method string, t target) *route {
 			return routeArrays
 		}
 		return routeArray
+	}
+	if t.isJobs() {
+		return routeJobs
 	}
 	if _, ok := t.under("/api"); ok {
 		return routeAPI
@@ -89,7 +95,7 @@ const chunksSuffix = "/chunks"
 func (r *request) find() error {
 	method := string(r.ctx.Method())
 	r.route = routeFor(method, r.target)
-	if r.route.takes || r.route == routeNone || method == fasthttp.MethodGet || method == fasthttp.MethodHead {
+	if r.route.takes || r.route.anyMethod || r.route == routeNone || method == fasthttp.MethodGet || method == fasthttp.MethodHead {
 		return nil
 	}
 	allow := "GET, HEAD"

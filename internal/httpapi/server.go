@@ -24,7 +24,7 @@ type Options struct {
 	Streams  *streams.Store
 	Policies *policies.Router
 	Arrays   *arrays.Store
-	Jobs     Jobs // nil serves no /api/job
+	Jobs     Jobs // nil serves no /api/job and no /api/session
 	// Metrics writes the Prometheus text format; nil serves no /metrics.
 	Metrics func(io.Writer) error
 	// Conditions are what /ready needs besides appends that work and a server

@@ -36,13 +36,14 @@ type Server struct {
 	version string
 	log     *slog.Logger
 
-	streams *streams.Store
-	router  *policies.Router
-	arrays  *arrays.Store
-	jobs    *jobs.Engine
-	http    *httpapi.Server
-	forward *forward.Server
-	bound   *listeners
+	streams   *streams.Store
+	router    *policies.Router
+	arrays    *arrays.Store
+	jobs      *jobs.Engine
+	resources *jobs.Store
+	http      *httpapi.Server
+	forward   *forward.Server
+	bound     *listeners
 
 	stops  []step // what was started, in order
 	serves sync.WaitGroup
@@ -187,20 +188,6 @@ func (s *Server) refuse(ctx context.Context, r arrays.Refusal) error {
 	})
 }
 
-func (s *Server) startJobs() (func(context.Context) error, error) {
-	s.jobs = jobs.New(jobs.Options{Log: s.log})
-	if err := s.defineTransform(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	changes := s.streams.Changes()
-	s.serve("following the streams", nil, func() error { return s.follow(ctx, changes) })
-	return func(stopping context.Context) error {
-		cancel()
-		return s.jobs.Close(stopping)
-	}, nil
-}
-
 func (s *Server) startListeners() (_ func(context.Context) error, err error) {
 	var secure *tls.Config
 	if t, ok := s.conf.Forward.TLS.Options(); ok {
@@ -240,7 +227,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	}
 	h := s.conf.HTTP
 	s.http, err = httpapi.New(httpapi.Options{
-		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobs,
+		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
 		Metrics: m.Write, Version: s.version, Log: s.log,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
 		HeaderTimeout: h.HeaderTimeout, StallTimeout: h.StallTimeout, IdleTimeout: h.IdleTimeout,

@@ -1,0 +1,198 @@
+package jobs
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+)
+
+// An Embedded queue is the one in a Store: entries are durable, locks are the
+// process's own and end with it.
+type Embedded struct {
+	store *Store
+
+	mu      sync.Mutex
+	entries map[string]string // id by path
+	taken   map[string]bool
+	free    pathHeap      // paths that can be taken, and some that are gone
+	change  chan struct{} // closed when there is more to take
+	waiting int
+	closed  bool
+}
+
+func newEmbedded() *Embedded {
+	return &Embedded{entries: map[string]string{}, taken: map[string]bool{}, change: make(chan struct{})}
+}
+
+// pathHeap gives the least path first: priority, then number.
+type pathHeap []string
+
+func (h pathHeap) Len() int           { return len(h) }
+func (h pathHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h pathHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *pathHeap) Push(x any)        { *h = append(*h, x.(string)) }
+func (h *pathHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+
+// add makes an entry known that is durable.
+func (q *Embedded) add(path, id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.entries[path] = id
+	q.offer(path)
+}
+
+// offer lets a path be taken. The caller holds mu.
+func (q *Embedded) offer(path string) {
+	heap.Push(&q.free, path)
+	if q.waiting > 0 {
+		close(q.change)
+		q.change, q.waiting = make(chan struct{}), 0
+	}
+}
+
+// remove forgets an entry that was consumed durably.
+func (q *Embedded) remove(path string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.entries, path)
+	delete(q.taken, path)
+}
+
+// idle tells whether an entry is there and nobody's.
+func (q *Embedded) idle(path string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.entries[path]
+	return ok && !q.taken[path]
+}
+
+func (q *Embedded) all() map[string]string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.entries)
+}
+
+func (q *Embedded) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	close(q.change)
+	q.change, q.waiting = make(chan struct{}), 0
+}
+
+// Put implements Queue.
+func (q *Embedded) Put(_ context.Context, id string, priority int) (string, error) {
+	var path string
+	err := q.store.update(func(t *tx) error {
+		path = t.enqueue(id, priority)
+		return nil
+	})
+	return path, err
+}
+
+// Entries implements Queue.
+func (q *Embedded) Entries(context.Context) (map[string]string, error) { return q.all(), nil }
+
+// Holds implements Queue.
+func (q *Embedded) Holds(_ context.Context, path string) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.entries[path]
+	return ok, nil
+}
+
+// Take implements Queue.
+func (q *Embedded) Take(ctx context.Context) (Lock, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("jobs: take: %w", err)
+		}
+		l, change, err := q.try()
+		if l != nil || err != nil {
+			return l, err
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// try locks the first free entry, or gives the channel that tells of another.
+func (q *Embedded) try() (Lock, <-chan struct{}, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, nil, ErrClosed
+	}
+	for len(q.free) > 0 {
+		path := heap.Pop(&q.free).(string)
+		if id, ok := q.entries[path]; ok && !q.taken[path] {
+			q.taken[path] = true
+			return &embeddedLock{q: q, path: path, id: id}, nil, nil
+		}
+	}
+	q.waiting++
+	return nil, q.change, nil
+}
+
+// Counts gives the number of entries, of those that are taken, and of entries
+// by priority.
+func (q *Embedded) Counts() (entries, taken int, byPriority map[int]int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	byPriority = map[int]int{}
+	for path := range q.entries {
+		byPriority[priorityOf(path)]++
+	}
+	return len(q.entries), len(q.taken), byPriority
+}
+
+type embeddedLock struct {
+	q        *Embedded
+	path, id string
+	mu       sync.Mutex
+	over     bool
+}
+
+func (l *embeddedLock) Path() string          { return l.path }
+func (l *embeddedLock) ID() string            { return strings.Clone(l.id) }
+func (l *embeddedLock) Lost() <-chan struct{} { return nil } // the process's own
+
+// Consume implements Lock.
+func (l *embeddedLock) Consume(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return ErrLost
+	}
+	err := l.q.store.update(func(t *tx) error {
+		t.consume(l.path)
+		return nil
+	})
+	l.over = err == nil
+	return err
+}
+
+// Release implements Lock.
+func (l *embeddedLock) Release(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return ErrLost
+	}
+	l.over = true
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	delete(l.q.taken, l.path)
+	l.q.offer(l.path)
+	return nil
+}

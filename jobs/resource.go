@@ -1,0 +1,170 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// A Change is what an executor edits of a job; fields that are nil stay.
+type Change struct {
+	State         State       `json:"state,omitempty"`
+	Progress      *int        `json:"progress,omitempty"`
+	ReturnCode    *int        `json:"returnCode,omitempty"`
+	StatusMessage *string     `json:"statusMessage,omitempty"`
+	Affected      []Reference `json:"affectedResources,omitempty"`
+	// Attempt is the job's number as the executor knows it. The change is
+	// refused with ErrConflict when it is another by now.
+	Attempt *int `json:"attempt,omitempty"`
+}
+
+// Create makes a job of a JSON object, queues it, and gives it as it is kept.
+func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, error) {
+	j, err := newJob(body, owner, s.o.Now())
+	if err != nil {
+		return Job{}, fmt.Errorf("create job: %w", err)
+	}
+	priority := DefaultPriority
+	if j.Priority != nil {
+		priority = *j.Priority
+	}
+	err = s.update(func(t *tx) error {
+		if s.o.Queue == nil {
+			j.Properties = map[string]string{pathProperty: t.enqueue(j.ID, priority)}
+		}
+		t.put(j)
+		return nil
+	})
+	if err != nil {
+		return Job{}, err
+	}
+	if s.o.Queue != nil {
+		// The job is kept already: a queue that is away now gets it later.
+		if err := s.enqueue(ctx, j.ID, priority); err != nil {
+			s.o.Log.Warn("a job is not in the queue yet; it is put there when the queue is back", "job", j.ID, "error", err)
+		}
+	}
+	return s.Get(ctx, j.ID)
+}
+
+// enqueue puts a job into the queue of another server and notes its entry.
+func (s *Store) enqueue(ctx context.Context, id string, priority int) error {
+	path, err := s.Queue().Put(ctx, id, priority)
+	if err != nil {
+		return err
+	}
+	return s.change(id, func(j *Job) (*Job, error) {
+		n := j.clone()
+		n.Properties = map[string]string{pathProperty: path}
+		return n, nil
+	})
+}
+
+// Get gives a job by its id, or ErrNotFound.
+func (s *Store) Get(_ context.Context, id string) (Job, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	j, ok := s.jobs[id]
+	if !ok {
+		return Job{}, fmt.Errorf("%s %w", id, ErrNotFound)
+	}
+	return *j, nil
+}
+
+// change replaces a job by what next makes of it.
+func (s *Store) change(id string, next func(*Job) (*Job, error)) error {
+	return s.update(func(t *tx) error {
+		j, err := t.get(id)
+		if err != nil {
+			return err
+		}
+		if j, err = next(j); err != nil {
+			return err
+		}
+		t.put(j)
+		return nil
+	})
+}
+
+// EditJSON puts the attributes of a JSON object over the job's, removes
+// others, and gives the whole job.
+func (s *Store) EditJSON(_ context.Context, id string, body []byte, remove ...string) (Job, error) {
+	var out Job
+	err := s.change(id, func(j *Job) (*Job, error) {
+		n, err := j.edited(body, remove, s.o.Now())
+		if err != nil {
+			return nil, err
+		}
+		out = *n
+		return n, nil
+	})
+	if err != nil {
+		return Job{}, fmt.Errorf("edit job: %w", err)
+	}
+	return out, nil
+}
+
+// Edit changes a job for its executor.
+func (s *Store) Edit(ctx context.Context, id string, c Change) (Job, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return Job{}, err
+	}
+	return s.EditJSON(ctx, id, body)
+}
+
+// Stop asks a running job to stop; one in another state stays what it is.
+func (s *Store) Stop(_ context.Context, id string) (Job, error) {
+	return s.turn(id, func(j *Job) {
+		if j.State == Running {
+			j.State = Stopped
+		}
+	})
+}
+
+// Cancel gives a job up; one that has ended stays what it is.
+func (s *Store) Cancel(_ context.Context, id string) (Job, error) {
+	return s.turn(id, func(j *Job) {
+		if !j.State.Final() {
+			now := s.o.Now()
+			j.State, j.Updated = Canceled, stamp(now)
+			j.finish(now)
+		}
+	})
+}
+
+func (s *Store) turn(id string, f func(*Job)) (Job, error) {
+	var out Job
+	err := s.change(id, func(j *Job) (*Job, error) {
+		n := j.clone()
+		f(n)
+		out = *n
+		return n, nil
+	})
+	return out, err
+}
+
+// Delete forgets a job and its entry. An entry that is taken, or in the queue
+// of another server, is consumed by the executor that finds no job.
+func (s *Store) Delete(_ context.Context, id string) error {
+	return s.update(func(t *tx) error {
+		j, err := t.get(id)
+		if err != nil {
+			return err
+		}
+		t.delete(id)
+		if path := j.Properties[pathProperty]; s.queue.idle(path) {
+			t.consume(path)
+		}
+		return nil
+	})
+}
+
+// each calls f for all jobs.
+func (s *Store) each(f func(*Job)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, j := range s.jobs {
+		f(j)
+	}
+}

@@ -1,0 +1,293 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"weir/streams"
+)
+
+// StreamName is the stream that holds the jobs.
+const StreamName = "_jobs"
+
+// StoreOptions of a Store. Streams must be set.
+type StoreOptions struct {
+	Streams *streams.Store
+	// Queue takes the entries of new jobs; nil is the store's own, Embedded.
+	Queue Queue
+	Now   func() time.Time // default time.Now
+	Log   *slog.Logger     // default discards
+}
+
+// A Store keeps job resources durably: each change is an event in a stream,
+// and is answered when it is on disk. It also holds the embedded queue. All
+// methods are safe for concurrent use.
+type Store struct {
+	o       StoreOptions
+	journal *journal
+	ctx     context.Context
+	stop    context.CancelFunc
+	ended   chan struct{}
+
+	in struct { // changes on their way to the committer
+		sync.Mutex
+		list   []*change
+		closed bool
+		ready  chan struct{} // holds one token while list is not empty
+	}
+
+	mu       sync.RWMutex    // guards what is durable
+	jobs     map[string]*Job // by id; a job is replaced, never changed
+	sequence int64           // of the next entry
+	queue    *Embedded
+	watches  map[string]map[chan struct{}]bool // by id; closed at the next change
+}
+
+// A change is one step that the committer takes.
+type change struct {
+	apply func(*tx) error
+	err   error
+	done  chan struct{}
+}
+
+// OpenStore replays the jobs of a stream store.
+func OpenStore(o StoreOptions) (*Store, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{o: o, jobs: map[string]*Job{}, queue: newEmbedded(), ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
+	s.queue.store = s
+	s.in.ready = make(chan struct{}, 1)
+	var err error
+	if s.journal, err = openJournal(o.Streams, StreamName); err != nil {
+		return nil, err
+	}
+	bad := func(line []byte, err error) {
+		o.Log.Error("a line of the jobs' journal cannot be read and is left out", "stream", StreamName, "line", string(line[:min(len(line), 200)]), "error", err)
+	}
+	if err := s.journal.replay(s.apply, bad); err != nil {
+		return nil, err
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	go s.commit()
+	return s, nil
+}
+
+// Queue gives the queue that new jobs go to.
+func (s *Store) Queue() Queue {
+	if s.o.Queue != nil {
+		return s.o.Queue
+	}
+	return s.queue
+}
+
+// Close ends the store; changes under way are made durable or refused. The
+// stream store stays open.
+func (s *Store) Close() error {
+	s.in.Lock()
+	if s.in.closed {
+		s.in.Unlock()
+		<-s.ended
+		return nil
+	}
+	s.in.closed = true
+	s.in.Unlock()
+	s.queue.close()
+	s.stop()
+	<-s.ended
+	return nil
+}
+
+// apply makes an event part of the state. The caller holds mu, or is alone.
+func (s *Store) apply(e event) {
+	switch {
+	case e.Job != nil:
+		s.jobs[e.Job.ID] = e.Job
+		s.tell(e.Job.ID)
+	case e.Delete != "":
+		delete(s.jobs, e.Delete)
+		s.tell(e.Delete)
+	case e.Entry != "":
+		s.queue.add(e.Entry, e.ID)
+		s.sequence++
+	case e.Consumed != "":
+		s.queue.remove(e.Consumed)
+	case e.Sequence != 0:
+		s.sequence = e.Sequence
+	}
+}
+
+// update hands a change to the committer and waits until it is durable. apply
+// runs alone; it must not change the tx when it fails.
+func (s *Store) update(apply func(*tx) error) error {
+	c := &change{apply: apply, done: make(chan struct{})}
+	s.in.Lock()
+	if s.in.closed {
+		s.in.Unlock()
+		return ErrClosed
+	}
+	s.in.list = append(s.in.list, c)
+	s.in.Unlock()
+	select {
+	case s.in.ready <- struct{}{}:
+	default:
+	}
+	<-c.done
+	return c.err
+}
+
+// commit takes all changes that wait, computes them one after another, makes
+// them durable with one append, and only then shows them.
+func (s *Store) commit() {
+	defer close(s.ended)
+	for {
+		select {
+		case <-s.in.ready:
+			s.commitSome(s.takeChanges())
+		case <-s.ctx.Done():
+			s.commitSome(s.takeChanges())
+			return
+		}
+	}
+}
+
+func (s *Store) takeChanges() []*change {
+	s.in.Lock()
+	defer s.in.Unlock()
+	list := s.in.list
+	s.in.list = nil
+	return list
+}
+
+func (s *Store) commitSome(list []*change) {
+	if len(list) == 0 {
+		return
+	}
+	t := &tx{store: s, jobs: map[string]*Job{}, sequence: s.sequence}
+	for _, c := range list {
+		c.err = c.apply(t)
+	}
+	err := s.write(t.events, false)
+	for _, c := range list {
+		if c.err == nil && err != nil {
+			c.err = fmt.Errorf("jobs: keep a change: %w", err)
+		}
+	}
+	if err == nil {
+		s.mu.Lock()
+		for _, e := range t.events {
+			s.apply(e)
+		}
+		s.mu.Unlock()
+	}
+	for _, c := range list {
+		close(c.done)
+	}
+	if err == nil && s.journal.wantsSnapshot() {
+		s.compact()
+	}
+}
+
+func (s *Store) write(events []event, reset bool) error {
+	if len(events) == 0 && !reset {
+		return nil
+	}
+	var lines bytes.Buffer
+	for _, e := range events {
+		encode(&lines, e)
+	}
+	return s.journal.append(s.ctx, lines.Bytes(), reset)
+}
+
+// compact puts a snapshot in place of the journal's history. It is the
+// committer's.
+func (s *Store) compact() {
+	events := []event{{Sequence: s.sequence}}
+	for _, j := range s.jobs {
+		events = append(events, event{Job: j})
+	}
+	for path, id := range s.queue.all() {
+		events = append(events, event{Entry: path, ID: id})
+	}
+	events = append(events, event{Sequence: s.sequence})
+	if err := s.write(events, true); err != nil {
+		s.o.Log.Error("the jobs' journal could not be shortened", "stream", StreamName, "error", err)
+	}
+	s.journal.snapshot = s.journal.st.State().Length
+}
+
+// Watch gives a channel that is closed when the job changes next.
+func (s *Store) Watch(id string) (changed <-chan struct{}, stop func()) {
+	c := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watches[id] == nil {
+		s.watches[id] = map[chan struct{}]bool{}
+	}
+	s.watches[id][c] = true
+	return c, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if delete(s.watches[id], c); len(s.watches[id]) == 0 {
+			delete(s.watches, id)
+		}
+	}
+}
+
+// tell ends the watches of a job. The caller holds mu, or is alone.
+func (s *Store) tell(id string) {
+	for c := range s.watches[id] {
+		close(c)
+	}
+	delete(s.watches, id)
+}
+
+// A tx is the state as the changes of one commit make it.
+type tx struct {
+	store    *Store
+	jobs     map[string]*Job // changed; nil is deleted
+	sequence int64
+	events   []event
+}
+
+// get gives a job as it will be.
+func (t *tx) get(id string) (*Job, error) {
+	j, changed := t.jobs[id]
+	if !changed {
+		j = t.store.jobs[id] // only the committer writes it
+	}
+	if j == nil {
+		return nil, fmt.Errorf("%s %w", id, ErrNotFound)
+	}
+	return j, nil
+}
+
+func (t *tx) put(j *Job) {
+	t.jobs[j.ID] = j
+	t.events = append(t.events, event{Job: j})
+}
+
+func (t *tx) delete(id string) {
+	t.jobs[id] = nil
+	t.events = append(t.events, event{Delete: id})
+}
+
+// enqueue adds an entry to the embedded queue and gives its path.
+func (t *tx) enqueue(id string, priority int) string {
+	path := fmt.Sprintf("%s%s%010d", entriesPath, EntryPrefix(priority), t.sequence)
+	t.sequence++
+	t.events = append(t.events, event{Entry: path, ID: id})
+	return path
+}
+
+// consume removes an entry of the embedded queue.
+func (t *tx) consume(path string) {
+	t.events = append(t.events, event{Consumed: path})
+}
