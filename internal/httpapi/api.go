@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -50,7 +53,7 @@ func (r *request) arrayAPI(path string) error {
 const (
 	plotDefault = 1000
 	plotMost    = 10000
-	sliceBytes  = 16 << 20
+	sliceBytes  = 4 << 20
 )
 
 // plot answers with a curve of one column: ?column=, ?start=, ?stop=, ?points=.
@@ -88,9 +91,14 @@ func (r *request) slice(group, array string) error {
 	if err != nil {
 		return err
 	}
+	answers := r.s.answers
+	if err := answers.take(r.s.ctx, sliceBytes, r.s.BodyWait); err != nil {
+		return busy("slices")
+	}
+	give := func() error { answers.give(sliceBytes); return nil } // after the request's end
 	s, err := r.s.Arrays.Slice(group, array, start, stop, sliceBytes)
 	if err != nil {
-		return err
+		return errors.Join(err, give())
 	}
 	shape := []string{strconv.FormatInt(s.Rows, 10)}
 	for _, n := range s.Info.Shape[min(1, len(s.Info.Shape)):] {
@@ -101,7 +109,8 @@ func (r *request) slice(group, array string) error {
 	h.Set("Weir-Shape", strings.Join(shape, ","))
 	h.Set("Weir-Start", strconv.FormatInt(s.Start, 10))
 	r.ctx.SetContentType("application/octet-stream")
-	r.ctx.Response.SetBodyRaw(s.Data)
+	body := io.NopCloser(bytes.NewReader(s.Data))
+	r.ctx.SetBodyStream(&whole{ReadCloser: body, res: resource{close: give}}, len(s.Data))
 	return nil
 }
 

@@ -29,10 +29,14 @@ type conn struct {
 	stall  time.Duration
 	linger atomic.Bool // part of a body was left unread
 	eof    atomic.Bool // the client sends no more
+	heard  atomic.Bool // the client sent something
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
 	if err == io.EOF {
 		c.eof.Store(true)
 	}

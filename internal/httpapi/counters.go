@@ -4,6 +4,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // counters count answers by route and class of status.
@@ -40,10 +41,13 @@ func (c counters) byRoute() map[string][6]int64 {
 	return all
 }
 
-// refusals count requests that lost data, by reason.
+// refusals count requests that lost data, by reason, and keep the log short.
 type refusals struct {
 	mu sync.Mutex
 	n  map[string]int64
+	// told is when a reason was last logged, and silent how often it came since.
+	told   map[string]time.Time
+	silent map[string]int64
 }
 
 func (r *refusals) add(reason string) {
@@ -53,6 +57,25 @@ func (r *refusals) add(reason string) {
 		r.n = map[string]int64{}
 	}
 	r.n[reason]++
+}
+
+// logEvery is how often one reason is logged at most.
+const logEvery = 10 * time.Second
+
+// tell says whether to log a reason now, and how often it came unlogged.
+func (r *refusals) tell(reason string, now time.Time) (silent int64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told == nil {
+		r.told, r.silent = map[string]time.Time{}, map[string]int64{}
+	}
+	if now.Sub(r.told[reason]) < logEvery {
+		r.silent[reason]++
+		return 0, false
+	}
+	silent = r.silent[reason]
+	r.told[reason], r.silent[reason] = now, 0
+	return silent, true
 }
 
 func (r *refusals) all() map[string]int64 {

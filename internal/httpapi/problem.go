@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -81,17 +83,32 @@ func problemOf(err error) *problem {
 	return refuse(500, "internal", "%v", err)
 }
 
-// fail answers with a problem and counts it.
+// fail answers with a problem, counts it and logs it, the same one not often.
 func (r *request) fail(err error) {
 	p := problemOf(err)
-	if !r.counted && (r.route == nil || r.route.takes) {
+	takes := r.route == nil || r.route.takes
+	if takes && !r.counted {
 		r.s.refused(p.reason, max(r.body.got, r.body.length))
 	}
-	if p.status >= 500 {
-		r.s.Log.Error("http request failed", "method", string(r.ctx.Method()), "path", r.target.path,
-			"peer", r.ctx.RemoteAddr().String(), "status", p.status, "error", p.text)
+	if takes || p.status >= 500 {
+		r.s.report(r.ctx, p)
 	}
 	p.write(r.ctx)
+}
+
+// report logs why a request was refused.
+func (s *Server) report(ctx *fasthttp.RequestCtx, p *problem) {
+	silent, ok := s.refusals.tell(p.reason, time.Now())
+	if !ok {
+		return
+	}
+	level := slog.LevelWarn
+	if p.status >= 500 {
+		level = slog.LevelError
+	}
+	s.Log.Log(s.ctx, level, "http request refused", "reason", p.reason, "status", p.status, "error", p.text,
+		"method", string(ctx.Method()), "path", string(ctx.Request.Header.RequestURI()),
+		"peer", ctx.RemoteAddr().String(), "more_since_last", silent)
 }
 
 // refused counts a request whose data was refused.
@@ -153,7 +170,11 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	} else if errors.Is(err, io.ErrUnexpectedEOF) {
 		p = refuse(400, "truncated-body", "the request ended early; nothing of it was kept")
 	}
-	s.refused(p.reason, 0)
-	s.count.answer(nil, p.status)
+	if c := ctx.Conn().(*conn); c.heard.Load() { // else it is a connection that was opened for later
+		c.linger.Store(true)
+		s.refused(p.reason, 0)
+		s.report(ctx, p)
+		s.count.answer(nil, p.status)
+	}
 	p.write(ctx)
 }

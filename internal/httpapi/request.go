@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -33,6 +34,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		r.fail(refuse(417, "bad-expectation", "the only expectation that is met here is %s, not %q", expectContinue, e))
 		return
 	}
+	if r.ambiguous() {
+		r.body.err = errTruncated // what follows cannot be trusted, so the connection ends
+		r.fail(refuse(400, "bad-request", "a request with Content-Length and Transfer-Encoding has two ends"))
+		return
+	}
 	if err := r.find(); err != nil {
 		r.fail(err)
 		return
@@ -40,6 +46,12 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if err := r.route.serve(r); err != nil {
 		r.fail(err)
 	}
+}
+
+// ambiguous tells whether the head gives the body's end in two ways. fasthttp
+// follows one of them; a server in front may have followed the other.
+func (r *request) ambiguous() bool {
+	return r.body.length < 0 && bytes.Contains(bytes.ToLower(r.ctx.Request.Header.RawHeaders()), []byte("content-length:"))
 }
 
 func (s *Server) newRequest(ctx *fasthttp.RequestCtx) *request {
@@ -86,12 +98,17 @@ func (r *request) hold(n int64) error {
 		return refuse(413, "body-too-large", "a body in memory is bounded by %d bytes; %s", r.s.budget.size, hintBody)
 	}
 	if err := r.s.budget.take(r.s.ctx, n, r.s.BodyWait); err != nil {
-		p := refuse(503, "busy", "too many bodies are in hand; send this one again in a moment")
-		p.retry = retrySeconds
-		return p
+		return busy("bodies")
 	}
 	r.held += n
 	return nil
+}
+
+// busy refuses what would find room in a moment.
+func busy(what string) *problem {
+	p := refuse(503, "busy", "too many %s are in hand; try again in a moment", what)
+	p.retry = retrySeconds
+	return p
 }
 
 const hintBody = "raise http.max_body, or send it in parts, or upload it with PUT /streams/NAME, which has no bound"

@@ -65,7 +65,8 @@ type Condition struct {
 type Server struct {
 	Options
 	http     *fasthttp.Server
-	budget   *budget
+	budget   *budget // of bodies
+	answers  *budget // of slices on their way out
 	count    counters
 	refusals refusals
 	uploads  atomic.Int64 // kept
@@ -77,6 +78,9 @@ type Server struct {
 	stop     context.CancelFunc
 }
 
+// answerMemory bounds the bytes of slices on their way to clients.
+const answerMemory = 64 << 20
+
 // New makes a server.
 func New(o Options) (*Server, error) {
 	if o.Streams == nil || o.Policies == nil || o.Arrays == nil {
@@ -86,7 +90,7 @@ func New(o Options) (*Server, error) {
 	if o.BodyMemory < o.MaxBody {
 		return nil, fmt.Errorf("httpapi: new server: BodyMemory %d is less than MaxBody %d", o.BodyMemory, o.MaxBody)
 	}
-	s := &Server{Options: o, budget: newBudget(o.BodyMemory), started: time.Now(), requests: newRequestPool(), count: newCounters()}
+	s := &Server{Options: o, budget: newBudget(o.BodyMemory), answers: newBudget(answerMemory), started: time.Now(), requests: newRequestPool(), count: newCounters()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.http = s.newFasthttp()
 	return s, nil

@@ -24,6 +24,9 @@ type upload struct {
 	ranged  bool
 }
 
+// keyed tells whether the sender would be recognised by its Idempotency-Key.
+func (u upload) keyed() bool { return u.options.Key != streams.Key{} }
+
 // checkUpload refuses what the head of the request already shows to be wrong.
 func (r *request) checkUpload() error {
 	u, err := r.uploadHead()
@@ -126,7 +129,8 @@ func (r *request) preconditions(u *upload) error {
 		if none != "*" {
 			return refuse(400, "bad-condition", "If-None-Match can only be * when a stream is written")
 		}
-		if u.stream != nil {
+		// A repetition of what made the stream is known by its key.
+		if u.stream != nil && (u.state.Length == 0 || !u.keyed()) {
 			return refuse(412, "exists", "the stream %q exists; it was left as it is", u.name)
 		}
 		u.options.Conditional, u.options.Expect = true, 0
@@ -157,7 +161,7 @@ func (r *request) contentRange(u *upload) error {
 	case part.kind == rangeStatus:
 	case r.encoded():
 		return refuse(400, "bad-range", "a range of a compressed body cannot be appended; send it as it is")
-	case part.first != u.state.Length:
+	case part.first != u.state.Length && !u.keyed(): // a repetition is known by its key
 		return explained("Can only append data")
 	case part.last+1 != part.total:
 		return explained("Total size unexpected")
