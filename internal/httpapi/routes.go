@@ -32,7 +32,7 @@ var (
 	routeReady   = &route{name: "ready", serve: (*request).ready}
 	routeMetrics = &route{name: "metrics", serve: (*request).metrics}
 	routePage    = &route{name: "page", serve: (*request).page}
-	routeNone    = &route{name: "none", serve: (*request).notFound}
+	routeNone    = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
 )
 
 // allRoutes lists them for the counters.

@@ -101,11 +101,8 @@ func (s *Server) records(routed policies.Stats) int64 {
 }
 
 func refusedCounts(counts map[string]policies.Count, requests map[string]int64) []refusedCount {
-	for reason := range requests {
-		counts[reason] = counts[reason] // a refused request may have had no bytes
-	}
 	list := make([]refusedCount, 0, len(counts))
-	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+	for _, reason := range slices.Sorted(maps.Keys(counts)) { // it has those of all requests
 		list = append(list, refusedCount{reason, counts[reason].Records, counts[reason].Bytes, requests[reason]})
 	}
 	return list
