@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -134,7 +135,23 @@ func measure(b *testing.B, load string, c cell, addr string, pid int) loaded {
 	b.ReportMetric(r.PerSecond, "records/s")
 	b.ReportMetric(r.CPUPerM, "cpu-s/Mrec")
 	b.ReportMetric(r.P99/1000, "p99-ack-ms")
+	b.ReportMetric(peakMemory(b, pid), "peak-MB")
 	return r
+}
+
+// peakMemory is the most resident memory that a process has had.
+func peakMemory(b *testing.B, pid int) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		b.Fatal("no VmHWM in the status of the process")
+	}
+	kb, _ := strconv.ParseFloat(string(m[1]), 64)
+	return kb / 1000
 }
 
 // BenchmarkUpload sends a file with curl -T.

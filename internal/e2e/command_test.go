@@ -32,22 +32,8 @@ func TestCheck(t *testing.T) {
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("no examples of configurations: %v", err)
 	}
-	good := t.TempDir() // with the secrets that the examples name
-	if err := os.WriteFile(filepath.Join(good, "shared_key"), []byte("a key that is long enough"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	for _, file := range examples {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file = filepath.Join(good, filepath.Base(file))
-		if err := os.WriteFile(file, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(program, "check", file)
-		cmd.Env = append(cmd.Environ(), "WEIR_SENSORS_PASSWORD=a password")
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := runWeir(t, "", "check", "--offline", file); err != nil {
 			t.Errorf("check %s: %v\n%s", filepath.Base(file), err, out)
 		}
 	}
