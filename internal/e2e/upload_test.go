@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -79,20 +78,7 @@ func TestLargeUpload(t *testing.T) {
 	t.Parallel()
 	const size, limit = 200 << 20, 96 << 20
 	w := start(t)
-	var peak atomic.Int64
-	done := make(chan struct{})
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		for {
-			peak.Store(max(peak.Load(), w.memory()))
-			select {
-			case <-done:
-				return
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-	}()
+	peak := w.watchMemory()
 	sum := sha256.New()
 	body := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{7}), size), sum)
 	curl := exec.Command(command(t, "curl"), "-sS", "--fail-with-body", "-T", "-", w.url("/streams/up.large"))
@@ -107,15 +93,57 @@ func TestLargeUpload(t *testing.T) {
 	defer resp.Body.Close()
 	back := sha256.New()
 	n, err := io.Copy(back, resp.Body)
-	close(done)
-	<-watched
+	most := peak()
 	if err != nil || n != size || !bytes.Equal(back.Sum(nil), sum.Sum(nil)) {
 		t.Errorf("%d bytes came back, %v; want %d with the same SHA-256", n, err, size)
 	}
-	if peak.Load() > limit {
-		t.Errorf("memory rose to %d MiB, want at most %d", peak.Load()>>20, limit>>20)
+	if most > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
 	}
-	t.Logf("memory at its peak: %d MiB", peak.Load()>>20)
+	t.Logf("memory at its peak: %d MiB", most>>20)
+}
+
+// watchMemory samples the memory of the process until the function that it
+// gives is called, which tells the most.
+func (w *weir) watchMemory() func() int64 {
+	var peak int64
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			peak = max(peak, w.memory())
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 {
+		close(done)
+		<-watched
+		return peak
+	}
+}
+
+// TestLargeSound: a long sound becomes an array in bounded memory.
+func TestLargeSound(t *testing.T) {
+	t.Parallel()
+	const limit = 160 << 20
+	w := start(t, acceptance()...)
+	peak := w.watchMemory()
+	s := sound{name: "long", frames: 12_000_000, channels: 2, bits: 16, dtype: "int16"}
+	file, samples := s.file(5)
+	w.put("wavs.long", file)
+	w.awaitRows("wavs.long", "pcm", s.frames)
+	checkArrays(t, w, group{Name: "wavs.long", Arrays: map[string]array{
+		"pcm": {Dtype: s.dtype, Shape: []int{s.frames, s.channels}, Values: samples},
+	}})
+	if most := peak(); most > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
+	} else {
+		t.Logf("memory at its peak: %d MiB", most>>20)
+	}
 }
 
 // TestReplace: a PUT replaces the whole of a stream, and readers of a range

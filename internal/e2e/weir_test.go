@@ -329,12 +329,10 @@ func (w *weir) awaitRows(group, array string, n int) {
 // memory gives the anonymous resident memory of the process, in bytes.
 func (w *weir) memory() int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.cmd.Process.Pid))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	m := regexp.MustCompile(`RssAnon:\s+(\d+) kB`).FindSubmatch(b)
-	if m == nil {
-		w.t.Fatalf("no RssAnon in the status of the process:\n%s", b)
+	if err != nil || m == nil {
+		w.t.Errorf("memory of the process: %v\n%s", err, b)
+		return 0
 	}
 	n, _ := strconv.ParseInt(string(m[1]), 10, 64)
 	return n << 10
