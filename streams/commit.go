@@ -8,7 +8,7 @@ import (
 
 // Back-off between attempts to write again after a failure.
 const (
-	backoffMin = 50 * time.Millisecond
+	backoffMin = 10 * time.Millisecond
 	backoffMax = 5 * time.Second
 )
 

@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -82,14 +81,15 @@ func (s *Store) foldOldest(seg *segment) error {
 
 // collect reads the segment's records, by stream and then in order.
 func (f *folder) collect() error {
-	sc := scanner{file: f.seg.file, size: f.s.log.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
+	sc := scanner{file: f.seg.file, size: f.seg.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
 	_, bad, err := sc.scan(func(pos int64, b batchInfo, buf []byte) error {
 		if f.keyTime == 0 {
 			f.keyTime = b.time
 		}
 		meta := buf[batchHeader+b.dataLen : b.size()]
 		return parseRecords(meta, b, func(r logRecord) error {
-			f.collectKeys(&r)
+			eachKey(&r, func(id keyID, p keyPlace) { f.keys = append(f.keys, storedKey{id, p}) })
+			r.keys = nil // they lie in the scanner's buffer
 			f.recs = append(f.recs, foldRecord{r, pos + int64(r.data), b.time, b.damaged})
 			return nil
 		})
@@ -99,19 +99,12 @@ func (f *folder) collect() error {
 	return err
 }
 
-func (f *folder) collectKeys(r *logRecord) {
-	for k := r.keys; len(k) > 0; k = k[keyFixed:] {
-		place := keyPlace{offset: r.offset + int64(binary.LittleEndian.Uint32(k[16:])), generation: uint32(r.generation)}
-		f.keys = append(f.keys, storedKey{keyID{r.stream, Key(k[:16])}, place})
-	}
-	r.keys = nil // it lies in the scanner's buffer
-}
-
 // setAside keeps what is damaged in the segment.
 func (f *folder) setAside() error {
 	for _, b := range f.bad {
-		f.s.o.Log.Error("streams: damaged log", "segment", f.seg.name, "from", b.from, "to", b.to)
-		if err := f.s.quarantine(f.seg.file, f.seg.generation, b); err != nil {
+		d := damage{f.seg.name, b.from, b.to, "batches of the log are damaged"}
+		f.s.o.Log.Error("streams: damage", "file", d.name, "from", d.from, "to", d.to, "what", d.what)
+		if err := f.s.quarantine(d); err != nil {
 			return err
 		}
 	}
@@ -394,7 +387,12 @@ func (w *chunkWriter) upload(r *foldRecord) error {
 	}
 	s := w.f.s
 	from, to := s.uploadFile(r.upload.id), s.chunkFile(w.st.name, w.generation, r.offset)
-	if err := w.f.makeDir(path.Dir(to)); err != nil {
+	dir := path.Dir(to)
+	if err := w.f.makeDir(dir); err != nil {
+		return err
+	}
+	// No body may move to a folder that a power cut takes away.
+	if err := s.o.FS.SyncDir(path.Dir(dir)); err != nil {
 		return err
 	}
 	w.f.dirs[path.Dir(from)] = true

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -116,18 +117,45 @@ func (s *Store) removeKeyFiles(files [2]keyFile) {
 	}
 }
 
-// loadKeys reads the key files into the table; bad are those that are damaged.
-func (s *Store) loadKeys(files [2]keyFile) (bad []string) {
-	for _, k := range files {
+// loadKeyFiles reads the key files into the table.
+func (s *Store) loadKeyFiles(l *loaded) {
+	for _, k := range s.state.keyFiles {
 		if k.number == 0 {
 			continue
 		}
-		b, err := vfs.ReadFile(s.o.FS, s.keyFile(k.number))
+		name := s.keyFile(k.number)
+		b, err := vfs.ReadFile(s.o.FS, name)
+		if err != nil {
+			l.damage = append(l.damage, damage{name: name, what: fmt.Sprintf("keys of old appends are lost: %v", err)})
+		}
 		b = b[:min(int64(len(b)), k.length)]
-		end := decodeKeys(b, func(k storedKey, time int64) { s.keys.put(k.id, k.place, time) })
-		if err != nil || int64(end) != k.length {
-			bad = append(bad, s.keyFile(k.number))
+		for at := 0; ; {
+			at += decodeKeys(b[at:], func(k storedKey, time int64) { s.keys.put(k.id, k.place, time) })
+			if int64(at) == k.length || err != nil {
+				break
+			}
+			next := nextBlock(b, at)
+			l.damage = append(l.damage, damage{name, int64(at), int64(next), "keys of old appends are damaged"})
+			at = next
+			if at == len(b) {
+				break
+			}
 		}
 	}
-	return bad
+}
+
+// nextBlock gives where a whole block begins after at, or the end.
+func nextBlock(b []byte, at int) int {
+	magic := binary.LittleEndian.AppendUint32(nil, blockMagic)
+	for at++; at < len(b); at++ {
+		i := bytes.Index(b[at:], magic)
+		if i < 0 {
+			break
+		}
+		at += i
+		if decodeKeys(b[at:], func(storedKey, int64) {}) > 0 {
+			return at
+		}
+	}
+	return len(b)
 }

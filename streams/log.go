@@ -29,6 +29,7 @@ type segLog struct {
 	live   map[uint32]*segment // by generation, full ones and the present one
 	full   []*segment
 	free   []*segment
+	odd    []*segment // removed, perhaps still read
 	fileNo int
 }
 
@@ -143,7 +144,7 @@ func (l *segLog) create(name string) (*segment, error) {
 		l.fs.Remove(name)
 		return nil, noSpace(fmt.Errorf("make a log segment: %w", err))
 	}
-	return &segment{file: f, name: name}, nil
+	return &segment{file: f, name: name, size: l.size}, nil
 }
 
 // noSpace adds ErrNoSpace to an error of a full disk.
@@ -189,7 +190,12 @@ func (l *segLog) recycle(s *segment) {
 	defer l.mu.Unlock()
 	delete(l.live, uint32(s.generation))
 	l.full = l.full[1:]
-	l.free = append(l.free, s)
+	if s.size == l.size {
+		l.free = append(l.free, s)
+		return
+	}
+	l.odd = append(l.odd, s) // of a store that had another SegmentBytes
+	l.fs.Remove(s.name)
 }
 
 // spare makes a free segment when there is none.
@@ -224,7 +230,7 @@ func (l *segLog) close() error {
 	for _, s := range l.live {
 		errs = append(errs, s.file.Close())
 	}
-	for _, s := range l.free {
+	for _, s := range append(l.free, l.odd...) {
 		errs = append(errs, s.file.Close())
 	}
 	return errors.Join(errs...)

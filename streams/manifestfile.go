@@ -1,177 +1,270 @@
 package streams
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"weir/internal/vfs"
 )
 
-// A manifestFile is the file that the keeper appends deltas to. It belongs to
-// one goroutine at a time.
+// manifestKinds are the endings of the two copies of a manifest: losing the
+// only list of streams to one bad sector would lose them all.
+var manifestKinds = [2]string{".manifest", ".copy"}
+
+// A manifestFile is the pair of files that the keeper appends deltas to. It
+// belongs to one goroutine at a time.
 type manifestFile struct {
 	fs     vfs.FS
 	dir    string
 	number uint64
-	file   vfs.File // nil makes the next change write a new base
-	base   int64    // bytes of the base
+	files  [2]vfs.File // nil makes the next change write a new base
+	base   int64       // bytes of the base
 	pos    int64
+	least  int64 // bytes of deltas that are always let grow
 }
 
 // baseEntries is how many streams a part of the base holds.
 const baseEntries = 1000
 
-// minDeltas is how many bytes of deltas are always let grow.
-const minDeltas = 1 << 20
-
-func (m *manifestFile) name(number uint64) string {
-	return path.Join(m.dir, fmt.Sprintf("%08d.manifest", number))
+func manifestName(dir string, number uint64, kind int) string {
+	return path.Join(dir, fmt.Sprintf("%08d%s", number, manifestKinds[kind]))
 }
 
 // grown tells whether the deltas outgrew the base.
 func (m *manifestFile) grown() bool {
-	return m.file == nil || m.pos-m.base > max(m.base, minDeltas)
+	return m.files[0] == nil || m.pos-m.base > max(m.base, m.least)
 }
 
 // add makes a delta durable. After an error the next change must be a rewrite.
 func (m *manifestFile) add(f *frame) error {
 	b := f.encode()
-	_, err := m.file.WriteAt(b, m.pos)
-	if err == nil {
-		err = m.file.Datasync()
-	}
-	if err != nil {
-		m.abandon()
-		return fmt.Errorf("write the manifest: %w", noSpace(err))
+	for _, file := range m.files {
+		_, err := file.WriteAt(b, m.pos)
+		if err == nil {
+			err = file.Datasync()
+		}
+		if err != nil {
+			m.abandon()
+			return fmt.Errorf("write the manifest: %w", noSpace(err))
+		}
 	}
 	m.pos += int64(len(b))
 	return nil
 }
 
 func (m *manifestFile) abandon() {
-	if m.file != nil {
-		m.file.Close()
-		m.file = nil
+	for i, f := range m.files {
+		if f != nil {
+			f.Close()
+		}
+		m.files[i] = nil
 	}
 }
 
 // rewrite makes a new manifest of a state and all entries durable, and then
 // removes the one before.
 func (m *manifestFile) rewrite(state manifestState, entries []entry) error {
-	m.number++
-	f, err := m.fs.Create(m.name(m.number))
-	if err != nil {
-		return fmt.Errorf("make a manifest: %w", noSpace(err))
-	}
 	m.abandon()
-	pos := int64(0)
-	for kind := byte(frameBase); err == nil && kind == frameBase; {
-		n := min(len(entries), baseEntries)
-		if n == len(entries) {
-			kind = frameStart
-		}
-		part := frame{kind: kind, state: state, entries: entries[:n]}
-		b := part.encode()
-		_, err = f.WriteAt(b, pos)
-		pos += int64(len(b))
-		entries = entries[n:]
-	}
-	if err == nil {
-		err = f.Datasync()
-	}
+	m.number++
+	b := encodeBase(state, entries)
+	err := errors.Join(m.begin(0, b), m.begin(1, b))
 	if err == nil {
 		err = m.fs.SyncDir(m.dir)
 	}
 	if err != nil {
-		f.Close()
-		m.fs.Remove(m.name(m.number))
+		m.abandon()
 		return fmt.Errorf("make a manifest: %w", noSpace(err))
 	}
-	m.file, m.base, m.pos = f, pos, pos
+	m.base, m.pos = int64(len(b)), int64(len(b))
 	m.removeOthers()
 	return nil
+}
+
+// begin writes one copy of a base.
+func (m *manifestFile) begin(kind int, b []byte) error {
+	f, err := m.fs.Create(manifestName(m.dir, m.number, kind))
+	if err != nil {
+		return err
+	}
+	m.files[kind] = f
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return f.Datasync()
+}
+
+func encodeBase(state manifestState, entries []entry) []byte {
+	var b []byte
+	for {
+		part := frame{kind: frameBase, state: state, entries: entries[:min(len(entries), baseEntries)]}
+		entries = entries[len(part.entries):]
+		if len(entries) == 0 {
+			part.kind = frameStart
+			return append(b, part.encode()...)
+		}
+		b = append(b, part.encode()...)
+	}
 }
 
 // removeOthers deletes manifests that a newer one replaced.
 func (m *manifestFile) removeOthers() {
 	for _, n := range manifestNumbers(m.fs, m.dir) {
-		if n != m.number {
-			m.fs.Remove(m.name(n))
+		for kind := range manifestKinds {
+			if n != m.number {
+				m.fs.Remove(manifestName(m.dir, n, kind))
+			}
 		}
 	}
+}
+
+// resume goes on after the end of a manifest that was read.
+func (m *manifestFile) resume(r readManifest) error {
+	m.number = r.newest
+	if r.number == 0 {
+		return nil
+	}
+	open := m.fs.Open
+	if r.equal {
+		open = m.fs.OpenFile
+	}
+	for kind := range manifestKinds {
+		f, err := open(manifestName(m.dir, r.number, kind))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m.files[kind] = f
+		if err := f.Datasync(); err != nil {
+			return err
+		}
+	}
+	m.base, m.pos = r.base, r.end
+	if !r.equal || r.number != r.newest {
+		m.abandon() // what comes next begins a new manifest
+	}
+	return m.fs.SyncDir(m.dir)
 }
 
 func manifestNumbers(fsys vfs.FS, dir string) []uint64 {
 	names, _ := fsys.List(dir)
 	var list []uint64
 	for _, name := range names {
-		if n, err := strconv.ParseUint(strings.TrimSuffix(name, ".manifest"), 10, 64); err == nil && strings.HasSuffix(name, ".manifest") {
+		digits, _, _ := strings.Cut(name, ".")
+		if n, err := strconv.ParseUint(digits, 10, 64); err == nil && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}
+	slices.Sort(list)
 	return list
 }
 
-// A readManifest is what a manifest file says.
+// A readManifest is what the newest whole manifest says.
 type readManifest struct {
-	number    uint64
+	number    uint64 // 0 is none
+	newest    uint64 // the highest number, also of one whose making was cut off
 	state     manifestState
+	frames    []frame
 	base, end int64
-	size      int64
-	damage    string // what is wrong with it beyond a torn end
+	equal     bool       // the two copies are the same, and whole
+	damage    []badRange // what neither copy has whole
 }
 
-// loadManifest reads the newest whole manifest, and calls each for its
-// entries in order. Without any it gives number 0.
-func loadManifest(fsys vfs.FS, dir string, each func(*entry)) (readManifest, error) {
+// loadManifest reads the newest whole manifest. Without any it gives number 0.
+func loadManifest(fsys vfs.FS, dir string) (readManifest, error) {
 	numbers := manifestNumbers(fsys, dir)
-	for i := len(numbers) - 1; i >= 0; i-- {
-		name := path.Join(dir, fmt.Sprintf("%08d.manifest", numbers[i]))
-		b, err := vfs.ReadFile(fsys, name)
-		if err != nil {
-			return readManifest{}, fmt.Errorf("read the manifest: %w", err)
+	for _, n := range slices.Backward(numbers) {
+		var copies [2][]byte
+		for kind := range copies {
+			b, err := vfs.ReadFile(fsys, manifestName(dir, n, kind))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return readManifest{}, fmt.Errorf("read the manifest: %w", err)
+			}
+			copies[kind] = b
 		}
-		m, frames := parseManifest(b)
+		m := parseManifest(copies[0], copies[1])
+		m.newest = numbers[len(numbers)-1]
 		if m.base == 0 {
 			continue // its making was cut off
 		}
-		m.number = numbers[i]
-		for i := range frames {
-			for j := range frames[i].entries {
-				each(&frames[i].entries[j])
-			}
-			m.state = frames[i].state
-		}
+		m.number = n
 		return m, nil
 	}
-	if len(numbers) > 0 {
-		if newest := numbers[len(numbers)-1]; newest > 1 {
-			return readManifest{}, fmt.Errorf("read the manifest: %w: no whole one in %s", fs.ErrInvalid, dir)
-		}
+	if len(numbers) > 0 && numbers[len(numbers)-1] > 1 {
+		return readManifest{}, fmt.Errorf("read the manifest: no whole one in %s; restore the folder from a backup, or set it aside", dir)
 	}
-	return readManifest{}, nil
+	return readManifest{newest: uint64(len(numbers))}, nil
 }
 
-func parseManifest(b []byte) (m readManifest, frames []frame) {
-	m.size = int64(len(b))
-	for rest := b; ; {
-		payload, next, ok := splitFrame(rest)
-		if !ok {
-			return m, frames
+// parseManifest reads the frames of two copies, each frame from the one that
+// has it whole.
+func parseManifest(a, b []byte) readManifest {
+	m := readManifest{equal: bytes.Equal(a, b)}
+	longest := int64(max(len(a), len(b)))
+	for at := int64(0); at < longest; {
+		f, n := frameAt(a, at)
+		if n == 0 {
+			f, n = frameAt(b, at)
 		}
-		f, err := decodeFrame(payload)
-		if err != nil {
-			m.damage = err.Error()
-			return m, frames
+		if n == 0 {
+			m.equal = false
+			next := nextFrame(a, b, at+1)
+			if next < 0 {
+				break // a delta that was cut off
+			}
+			m.damage = append(m.damage, badRange{at, next})
+			at = next
+			continue
 		}
-		frames = append(frames, f)
-		rest = next
-		m.end = m.size - int64(len(rest))
-		if f.kind == frameStart {
-			m.base = m.end
+		at += n
+		m.end, m.state = at, f.state
+		m.frames = append(m.frames, f)
+		if f.kind == frameStart || f.kind == frameDelta && m.base == 0 {
+			m.base = at
 		}
 	}
+	return m
+}
+
+// frameAt decodes the frame at a position and gives its size, 0 when it is not whole.
+func frameAt(b []byte, at int64) (frame, int64) {
+	if at >= int64(len(b)) {
+		return frame{}, 0
+	}
+	payload, rest, ok := splitFrame(b[at:])
+	if !ok {
+		return frame{}, 0
+	}
+	f, err := decodeFrame(payload)
+	if err != nil {
+		return frame{}, 0
+	}
+	return f, int64(len(b)) - int64(len(rest)) - at
+}
+
+// nextFrame gives where the next whole frame of either copy begins, or -1.
+func nextFrame(a, b []byte, from int64) int64 {
+	best := int64(-1)
+	magic := binary.LittleEndian.AppendUint32(nil, frameMagic)
+	for _, c := range [][]byte{a, b} {
+		for at := from; at < int64(len(c)) && (best < 0 || at < best); at++ {
+			i := bytes.Index(c[at:], magic)
+			if i < 0 {
+				break
+			}
+			at += int64(i)
+			if _, n := frameAt(c, at); n > 0 && (best < 0 || at < best) {
+				best = at
+			}
+		}
+	}
+	return best
 }

@@ -38,6 +38,7 @@ type segment struct {
 	pos     int64  // the end of what is committed
 	seq     uint64 // of the next batch
 	records int
+	size    int64
 	pins    atomic.Int32 // readers
 }
 
@@ -80,11 +81,7 @@ func readSegHeader(f vfs.File, size int64) (h segHeader, ok bool, err error) {
 		if at < 0 {
 			continue
 		}
-		n, rerr := f.ReadAt(buf, at)
-		if rerr != nil && rerr != io.EOF {
-			continue
-		}
-		c, good, verr := parseSegHeader(buf[:n])
+		c, good, verr := parseSegHeader(buf[:readSome(f, buf, at)])
 		if verr != nil {
 			return h, false, verr
 		}
@@ -149,7 +146,7 @@ func (s *scanner) scan(each func(pos int64, b batchInfo, buf []byte) error) (end
 // read reads the batch at pos into buf.
 func (s *scanner) read(pos, max int64) (batchInfo, bool) {
 	s.buf = sized(s.buf, batchHeader)
-	if n, _ := s.file.ReadAt(s.buf, pos); n < batchHeader {
+	if readSome(s.file, s.buf, pos) < batchHeader {
 		return batchInfo{}, false
 	}
 	b, ok := parseBatchHeader(s.buf)
@@ -157,7 +154,7 @@ func (s *scanner) read(pos, max int64) (batchInfo, bool) {
 		return batchInfo{}, false
 	}
 	s.buf = sized(s.buf, int(b.size()))
-	if n, _ := s.file.ReadAt(s.buf, pos); int64(n) < b.size() {
+	if int64(readSome(s.file, s.buf, pos)) < b.size() {
 		return batchInfo{}, false
 	}
 	ok = checkBatch(s.buf, &b)
@@ -169,7 +166,7 @@ func (s *scanner) find(pos, max int64, seq uint64) int64 {
 	const step = 1 << 18
 	s.window = sized(s.window, step)
 	for ; pos < max; pos += step {
-		n, _ := s.file.ReadAt(s.window[:min(step, max-pos)], pos)
+		n := readSome(s.file, s.window[:min(step, max-pos)], pos)
 		for at := 0; at+batchHeader <= n; at += sectorBytes {
 			h, ok := parseBatchHeader(s.window[at:n])
 			if !ok || h.generation != s.generation || h.salt != s.salt || h.seq < seq {
@@ -188,4 +185,28 @@ func sized(b []byte, n int) []byte {
 		return make([]byte, n, n+n/4)
 	}
 	return b[:n]
+}
+
+// readSome reads what can be read at a position. It insists, since what
+// cannot be read counts as damaged.
+func readSome(f vfs.File, p []byte, at int64) int {
+	best := 0
+	for range attempts {
+		n, err := f.ReadAt(p, at)
+		if err == nil || err == io.EOF {
+			return n
+		}
+		best = max(best, n)
+	}
+	return best
+}
+
+// torn gives how many bytes of a batch that was cut off lie at pos.
+func (s *scanner) torn(pos int64) int64 {
+	var h [batchHeader]byte
+	b, ok := parseBatchHeader(h[:readSome(s.file, h[:], pos)])
+	if !ok || b.generation != s.generation || b.salt != s.salt {
+		return 0
+	}
+	return min(b.size(), s.size-pos)
 }

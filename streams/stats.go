@@ -69,11 +69,13 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Streams: s.names.len(), Records: s.count.records.Load(), Bytes: s.count.bytes.Load(),
 		Commits: s.count.commits.Load(), CommitSeconds: s.timing.histogram(),
-		FoldedBytes: s.count.folded.Load(), Segments: int64(segments), Free: s.free.Load(), Recovery: s.recovery,
+		FoldedBytes: s.count.folded.Load(), Segments: int64(segments), Free: s.free.Load(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Duplicates, st.Refused, st.Keys = s.duplicates, s.refused, int64(s.keys.len())
+	st.Recovery = s.recovery
+	st.Recovery.QuarantinedFiles = slices.Clone(s.recovery.QuarantinedFiles)
 	if s.failed != nil {
 		st.Failed = s.failed.Error()
 	} else if err := s.refusal(); err != nil {

@@ -115,14 +115,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
-		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
-		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
-		handles: newHandles(o.FS),
-		wake:    make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
-	}
-	s.work = sync.NewCond(&s.mu)
+	s := newStore(dir, o)
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("streams: open %s: %w", dir, err)
 	}
@@ -134,6 +127,19 @@ func Open(dir string, o Options) (*Store, error) {
 	go s.commitLoop()
 	go s.keeperLoop()
 	return s, nil
+}
+
+func newStore(dir string, o Options) *Store {
+	s := &Store{
+		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
+		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
+		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
+		handles: newHandles(o.FS),
+		wake:    make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
+	}
+	s.work = sync.NewCond(&s.mu)
+	s.manifest = manifestFile{fs: o.FS, dir: path.Join(dir, "manifest"), least: o.SegmentBytes / 64}
+	return s
 }
 
 // prepare makes the folders and takes the lock.
@@ -156,7 +162,6 @@ func (s *Store) prepare() error {
 			return errors.Join(err, lock.Close())
 		}
 	}
-	s.manifest = manifestFile{fs: s.o.FS, dir: path.Join(s.dir, "manifest")}
 	return nil
 }
 

@@ -27,7 +27,6 @@ type Mem struct {
 	ops    []nameOp         // between stable and names, in order
 	locks  map[string]bool
 	total  int64
-	used   int64
 }
 
 // A nameOp is a change of names that is not yet durable.
@@ -75,7 +74,6 @@ func (m *Mem) CrashClone(r *rand.Rand) *Mem {
 		}
 		if clones[n] == nil {
 			clones[n] = n.crash(r, keep)
-			c.used += int64(len(clones[n].data))
 		}
 		if _, ok := names[path.Dir(name)]; ok {
 			c.names[name], c.stable[name] = clones[n], clones[n]
@@ -203,14 +201,13 @@ func (m *Mem) open(op, name string, make, empty bool) (File, error) {
 	}
 	f := &memFile{m: m, n: n, name: name, writable: make}
 	if empty {
-		m.resize(n, 0)
+		n.setSize(0)
 	}
 	return f, nil
 }
 
-func (m *Mem) resize(n *node, size int64) {
+func (n *node) setSize(size int64) {
 	old := int64(len(n.data))
-	m.used += size - old
 	n.resize = n.resize || size != old
 	if size >= old {
 		n.data = grow(n.data, size)
@@ -351,6 +348,9 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	if m.locks[name] {
 		return nil, fmt.Errorf("lock %s: %w", name, syscall.EWOULDBLOCK)
 	}
+	if _, ok := m.names[path.Clean(name)]; !ok {
+		m.record(nameOp{to: path.Clean(name), made: &node{dirty: map[int64]struct{}{}}})
+	}
 	m.locks[name] = true
 	return memLock{m, name}, nil
 }
@@ -371,7 +371,13 @@ func (l memLock) Close() error {
 func (m *Mem) Usage(string) (Usage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Usage{Total: m.total, Free: m.total - m.used}, nil
+	used := int64(0)
+	for _, n := range m.names {
+		if n != nil {
+			used += int64(len(n.data))
+		}
+	}
+	return Usage{Total: m.total, Free: m.total - used}, nil
 }
 
 type memFile struct {
@@ -418,7 +424,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	end := off + int64(len(p))
 	if end > int64(len(f.n.data)) {
-		f.m.resize(f.n, end)
+		f.n.setSize(end)
 	}
 	copy(f.n.data[off:], p)
 	for s := off / sector; s*sector < end; s++ {
@@ -433,7 +439,7 @@ func (f *memFile) Truncate(size int64) error {
 	if err := f.check("truncate", true); err != nil {
 		return err
 	}
-	f.m.resize(f.n, size)
+	f.n.setSize(size)
 	return nil
 }
 

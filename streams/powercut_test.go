@@ -1,0 +1,274 @@
+package streams
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"weir/internal/vfs"
+)
+
+// An identified append is [id 8][length 4][fill]: a stream of them can be
+// parsed, and each found or missed.
+func identified(id uint64, n int) []byte {
+	b := make([]byte, 12+n)
+	binary.LittleEndian.PutUint64(b, id)
+	binary.LittleEndian.PutUint32(b[8:], uint32(n))
+	for i := range n {
+		b[12+i] = byte(id) + byte(i)
+	}
+	return b
+}
+
+// parseIdentified gives the offset of each id, or what is wrong.
+func parseIdentified(b []byte) (map[uint64]int64, error) {
+	found := map[uint64]int64{}
+	for at := 0; at < len(b); {
+		if len(b)-at < 12 {
+			return nil, fmt.Errorf("torn append at %d", at)
+		}
+		id, n := binary.LittleEndian.Uint64(b[at:]), int(binary.LittleEndian.Uint32(b[at+8:]))
+		if len(b)-at < 12+n || !bytes.Equal(b[at:at+12+n], identified(id, n)) {
+			return nil, fmt.Errorf("append %d at %d has wrong bytes", id, at)
+		}
+		if _, ok := found[id]; ok {
+			return nil, fmt.Errorf("append %d is there twice", id)
+		}
+		found[id] = int64(at)
+		at += 12 + n
+	}
+	return found, nil
+}
+
+// A cutWorld runs writers against a disk in memory until the power goes.
+type cutWorld struct {
+	seed uint64
+	rng  *rand.Rand // of the one goroutine that cuts
+	mem  *vfs.Mem
+
+	mu    sync.Mutex
+	acked map[string]map[uint64]Result // by stream and id
+	sizes map[uint64]int
+	tried map[string]map[uint64]bool
+	last  uint64
+}
+
+func (w *cutWorld) name(i int) string { return fmt.Sprintf("stream/%d", i) }
+
+// run writes until the n-th file system call after Open, at which the disk is
+// cloned as a power cut would leave it. It gives the clone.
+func (w *cutWorld) run(t *testing.T, n int64) *vfs.Mem {
+	var calls atomic.Int64
+	var clone *vfs.Mem
+	cut := make(chan struct{})
+	fs := &vfs.Faulty{FS: w.mem, Rule: func(vfs.Op) *vfs.Fault {
+		switch c := calls.Add(1); {
+		case c == n:
+			w.mu.Lock()
+			clone = w.mem.CrashClone(w.rng)
+			w.mu.Unlock()
+			close(cut)
+		case c > n:
+			<-cut
+			return &vfs.Fault{Err: errors.New("no power")}
+		}
+		return nil
+	}}
+	o := small(fs)
+	s, err := Open("data", o)
+	if err != nil {
+		<-cut
+		return clone
+	}
+	var wg sync.WaitGroup
+	for i := range 6 {
+		rng := rand.New(rand.NewPCG(w.seed, uint64(i)))
+		wg.Go(func() { w.write(t, s, rng, cut) })
+	}
+	wg.Wait()
+	<-cut
+	s.Close()
+	return clone
+}
+
+func (w *cutWorld) write(t *testing.T, s *Store, rng *rand.Rand, cut chan struct{}) {
+	for {
+		select {
+		case <-cut:
+			return
+		default:
+		}
+		name := w.name(rng.IntN(9))
+		st, err := s.Create(name, "")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		id, b := w.fresh(name, rng)
+		rec := Record{Stream: st, Data: b, Key: KeyOf([]byte(fmt.Sprint(id)))}
+		var res Result
+		if rng.IntN(12) == 0 {
+			var u Upload
+			u, err = st.Upload(context.Background(), bytes.NewReader(b), UploadOptions{Key: rec.Key, Length: int64(len(b))})
+			res = u.Result
+		} else {
+			list := make([]Result, 2)
+			err = s.Append(context.Background(), []Record{rec, rec}[:1+rng.IntN(2)], list)
+			res = list[0]
+		}
+		w.mu.Lock()
+		if err == nil && res.Err == nil {
+			select {
+			case <-cut: // too late to count
+			default:
+				w.acked[name][id] = res
+			}
+		}
+		w.mu.Unlock()
+	}
+}
+
+// fresh gives an append to try: mostly a new one, else one that was tried.
+func (w *cutWorld) fresh(name string, rng *rand.Rand) (uint64, []byte) {
+	n := rng.IntN(1500)
+	if rng.IntN(15) == 0 {
+		n = 4096 + rng.IntN(9000)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if rng.IntN(3) == 0 {
+		var pick uint64
+		for id := range w.tried[name] {
+			pick = id
+			if _, ok := w.acked[name][id]; !ok {
+				break
+			}
+		}
+		if pick != 0 {
+			return pick, identified(pick, w.sizes[pick])
+		}
+	}
+	w.last++
+	id := w.last
+	w.sizes[id] = n
+	if w.tried[name] == nil {
+		w.tried[name], w.acked[name] = map[uint64]bool{}, map[uint64]Result{}
+	}
+	w.tried[name][id] = true
+	return id, identified(id, n)
+}
+
+// check opens what the cut left: what was acknowledged is there, nothing is
+// there twice, and a repeat of anything is answered or stored once.
+func (w *cutWorld) check(t *testing.T) (acks int) {
+	s, err := Open("data", small(w.mem))
+	if err != nil {
+		t.Fatalf("seed %d: %v", w.seed, err)
+	}
+	defer s.Close()
+	if q := s.Stats().Recovery.QuarantinedFiles; len(q) > 0 {
+		t.Fatalf("seed %d: a power cut is no damage, but set aside: %v", w.seed, q)
+	}
+	for name, ids := range w.tried {
+		found := map[uint64]int64{}
+		if st, ok := s.Stream(name); ok {
+			if found, err = parseIdentified(readAll(t, st)); err != nil {
+				t.Fatalf("seed %d: %s: %v", w.seed, name, err)
+			}
+		}
+		for id, res := range w.acked[name] {
+			if at, ok := found[id]; !ok || at != res.Offset {
+				t.Fatalf("seed %d: %s: acknowledged %d at %d, found at %d %v", w.seed, name, id, res.Offset, at, ok)
+			}
+		}
+		acks += len(w.acked[name])
+		st := mustCreate(t, s, name)
+		for id := range ids {
+			at, had := found[id]
+			res := mustAppend(t, s, Record{Stream: st, Data: identified(id, w.sizes[id]), Key: KeyOf([]byte(fmt.Sprint(id)))})
+			if res.Duplicate != had || had && res.Offset != at {
+				t.Fatalf("seed %d: %s: repeat of %d: %+v, was there %v at %d", w.seed, name, id, res, had, at)
+			}
+			w.acked[name][id] = res
+		}
+		if found, err = parseIdentified(readAll(t, st)); err != nil || len(found) != len(ids) {
+			t.Fatalf("seed %d: %s: after the repeats %d of %d appends, %v", w.seed, name, len(found), len(ids), err)
+		}
+	}
+	return acks
+}
+
+// TestPowerCut cuts the power at random file system calls, also in folds, in
+// rewrites of the manifest, in uploads and in the recovery of the cut before.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 10
+	}
+	var acks atomic.Int64
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range seeds {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				rng := rand.New(rand.NewPCG(seed, 99))
+				w := &cutWorld{seed: seed, rng: rng, mem: vfs.NewMem(1 << 40), acked: map[string]map[uint64]Result{}, sizes: map[uint64]int{}, tried: map[string]map[uint64]bool{}}
+				for range 3 {
+					clone := w.run(t, 1+rng.Int64N(2500))
+					if rng.IntN(2) == 0 { // the process was killed, and then the power goes
+						clone = w.run(t, 40+rng.Int64N(100))
+					}
+					w.mem = clone
+					for rng.IntN(3) == 0 { // in the recovery
+						w.mem = w.run(t, 1+rng.Int64N(120))
+					}
+					acks.Add(int64(w.check(t)))
+					w.mem = w.mem.CrashClone(rng)
+				}
+			})
+		}
+	})
+	t.Logf("%d acknowledged appends checked", acks.Load())
+}
+
+// TestKillThenPowerCut: a process dies between write and sync. The next one
+// finds the bytes in the page cache, and answers a repeat as a duplicate; when
+// the power goes then, they are still there.
+func TestKillThenPowerCut(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		mem := vfs.NewMem(1 << 40)
+		dead := false
+		fs := &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+			if dead && op.Kind != "WriteAt" || dead && op.Size == sectorBytes {
+				return &vfs.Fault{Err: errors.New("killed")}
+			}
+			return nil
+		}}
+		s := mustOpen(t, "data", small(fs))
+		st := mustCreate(t, s, "a")
+		mustAppend(t, s, Record{Stream: st, Data: identified(1, 3000), Key: Key{1}})
+		dead = true
+		res := make([]Result, 1)
+		if err := s.Append(context.Background(), []Record{{Stream: st, Data: identified(2, 3000), Key: Key{2}}}, res); !errors.Is(err, ErrUnknown) {
+			t.Fatalf("an append that was not synced: %v", err)
+		}
+		s.Close()
+		s = mustOpen(t, "data", small(mem))
+		st = mustCreate(t, s, "a")
+		if res := mustAppend(t, s, Record{Stream: st, Data: identified(2, 3000), Key: Key{2}}); !res.Duplicate {
+			t.Fatalf("%+v; the test wants bytes that only the page cache has", res)
+		}
+		s = mustOpen(t, "data", small(mem.CrashClone(rand.New(rand.NewPCG(seed, 1)))))
+		st = mustCreate(t, s, "a")
+		if found, err := parseIdentified(readAll(t, st)); len(found) != 2 || err != nil {
+			t.Fatalf("seed %d: %v %v", seed, found, err)
+		}
+	}
+}
