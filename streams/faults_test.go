@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func faultScript(fs vfs.FS, c *handClock) (map[string][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open: %w", err)
 		}
-		for i := range 45 {
+		for i := range 40 {
 			name := fmt.Sprintf("s%d", i%3)
 			st, _ := s.Create(name, "")
 			r := Record{Stream: st, Data: bytes.Repeat([]byte{byte(i + 100*round)}, 1000+i), Key: Key{1, byte(round), byte(i)}}
@@ -143,18 +144,28 @@ func checkWant(fs vfs.FS, want map[string][]byte) error {
 	return nil
 }
 
-// TestFaultAtEachCall fails the n-th call of the file system, for all n, in
-// three ways. The sender repeats; nothing is lost, nothing is there twice, and
+// thorough asks for tests that take minutes, by WEIR_THOROUGH=1.
+func thorough() bool { return os.Getenv("WEIR_THOROUGH") != "" }
+
+// TestFaultAtEachCall fails the n-th call of the file system, for all n (every
+// fifth when not thorough), in three ways. The sender repeats; nothing is lost, nothing is there twice, and
 // a power cut at the end changes nothing.
 func TestFaultAtEachCall(t *testing.T) {
 	t.Parallel()
 	boom := syscall.EIO
+	step := int64(5)
+	if thorough() {
+		step = 1
+	}
+	first := int64(0)
 	for kind, fault := range map[string]vfs.Fault{
 		"before": {Err: boom}, "after": {Err: boom, After: true}, "partly": {Err: boom, Partly: 700},
 	} {
+		first++
 		t.Run(kind, func(t *testing.T) {
+			first := first
 			t.Parallel()
-			for n := int64(1); ; n++ {
+			for n := first; ; n += step {
 				mem := vfs.NewMem(1 << 40)
 				var calls atomic.Int64
 				var mu sync.Mutex

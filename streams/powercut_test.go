@@ -208,9 +208,9 @@ func (w *cutWorld) check(t *testing.T) (acks int) {
 // rewrites of the manifest, in uploads and in the recovery of the cut before.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(60)
-	if testing.Short() {
-		seeds = 10
+	seeds := uint64(15)
+	if thorough() {
+		seeds = 300
 	}
 	var acks atomic.Int64
 	t.Run("seeds", func(t *testing.T) {
@@ -244,9 +244,9 @@ func TestKillThenPowerCut(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		mem := vfs.NewMem(1 << 40)
-		dead := false
+		var dead atomic.Bool
 		fs := &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
-			if dead && op.Kind != "WriteAt" || dead && op.Size == sectorBytes {
+			if dead.Load() && (op.Kind != "WriteAt" || op.Size == sectorBytes) {
 				return &vfs.Fault{Err: errors.New("killed")}
 			}
 			return nil
@@ -254,7 +254,7 @@ func TestKillThenPowerCut(t *testing.T) {
 		s := mustOpen(t, "data", small(fs))
 		st := mustCreate(t, s, "a")
 		mustAppend(t, s, Record{Stream: st, Data: identified(1, 3000), Key: Key{1}})
-		dead = true
+		dead.Store(true)
 		res := make([]Result, 1)
 		if err := s.Append(context.Background(), []Record{{Stream: st, Data: identified(2, 3000), Key: Key{2}}}, res); !errors.Is(err, ErrUnknown) {
 			t.Fatalf("an append that was not synced: %v", err)
