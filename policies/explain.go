@@ -1,5 +1,7 @@
 package policies
 
+import "weir/streams"
+
 // A Trial is one policy's pattern tried on a tag.
 type Trial struct {
 	Policy  string `json:"policy"`
@@ -24,7 +26,8 @@ type Explanation struct {
 func (r *Router) Explain(tag string) Explanation {
 	e := Explanation{Tag: tag, Stream: deadName}
 	for _, ru := range r.rules {
-		t := Trial{Policy: ru.Name, Match: ru.Match, Matches: ru.pattern.Match(tag)}
+		t := Trial{Policy: ru.Name, Match: ru.Match}
+		t.Matches = len(tag) <= streams.MaxName && ru.pattern.Match(tag) // a longer one is no tag
 		t.Takes = t.Matches && e.Policy == ""
 		if t.Takes {
 			e.Policy = ru.Name

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,6 +157,28 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// More tags than are remembered go where they belong, and so do they again.
+func TestManyTags(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, nil, Policy{Name: "even", Match: "**.{0,2,4,6,8}"}, Policy{Name: "odd", Match: "a.**"})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := range maxRoutes + 4000 {
+				tag := fmt.Sprintf("a.%d.%d", i/10, i%10)
+				want := [2]string{"even", "odd"}[i%2]
+				if p, _ := r.Route(tag); p.Name != want {
+					t.Errorf("%s goes to %q, want %q", tag, p.Name, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.routes.Len(); n != maxRoutes {
+		t.Errorf("%d tags are remembered, want %d", n, maxRoutes)
+	}
+}
+
 func TestTargetAndOf(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, vfs.NewMem(64<<20))
@@ -234,6 +258,9 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got %+v", e.Trials)
 	}
 	if e := r.Explain("x"); e.Policy != "" || e.Stream != "_dead" || !strings.Contains(e.Error, "three (c)") {
+		t.Errorf("got %+v", e)
+	}
+	if e := r.Explain(strings.Repeat("x", 2000) + ".b"); e.Policy != "" || !strings.Contains(e.Error, "2002 bytes") {
 		t.Errorf("got %+v", e)
 	}
 	if e := r.Explain("_x"); e.Stream != "_dead" || !strings.Contains(e.Error, "begins with _") {
