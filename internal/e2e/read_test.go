@@ -277,3 +277,36 @@ func soundStep(rows, chunk, epoch int) ([]byte, int) {
 	}
 	return encode(entry{uint32(epoch), 0, map[string]any{"message": b}}), next
 }
+
+// TestReplacedArrays: when a stream is replaced its group becomes that of the
+// new bytes, whatever the old ones were, also when that happens again and
+// again and the process is killed meanwhile.
+func TestReplacedArrays(t *testing.T) {
+	t.Parallel()
+	w := start(t, acceptance()...)
+	first := sound{name: "first", frames: 200_000, channels: 5, bits: 24, dtype: "int32"}
+	last := sound{name: "last", frames: 1234, channels: 2, bits: 16, dtype: "int16"}
+	file, _ := first.file(1)
+	w.put("wavs.replaced", file)
+	for i := range 6 {
+		w.put("wavs.replaced", file)
+		w.put("numbers.replaced", []byte(strings.Repeat("7\n", 1000*(6-i))))
+		if i == 3 {
+			w.kill()
+			w.up()
+		}
+	}
+	file, samples := last.file(2)
+	w.put("wavs.replaced", file)
+	w.put("numbers.replaced", []byte("1\n2\n3\n"))
+	w.await("the groups are those of the last uploads", func() bool {
+		return w.rows("wavs.replaced", "pcm") == last.frames && w.rows("numbers.replaced", "value") == 3
+	})
+	checkArrays(t, w,
+		group{Name: "wavs.replaced", Arrays: map[string]array{
+			"pcm": {Dtype: last.dtype, Shape: []int{last.frames, last.channels}, Values: samples},
+		}},
+		group{Name: "numbers.replaced", Arrays: map[string]array{
+			"value": {Dtype: "float64", Shape: []int{3}, Values: []float64{1, 2, 3}},
+		}})
+}
