@@ -68,16 +68,13 @@ func (m *Mem) CrashClone(r *rand.Rand) *Mem {
 	clones := map[*node]*node{}
 	for _, name := range sorted(names) {
 		n := names[name]
-		if n == nil {
-			c.names[name], c.stable[name] = nil, nil
-			continue
+		if _, ok := c.names[path.Dir(name)]; !ok {
+			continue // its folder is gone
 		}
-		if clones[n] == nil {
+		if n != nil && clones[n] == nil {
 			clones[n] = n.crash(r, keep)
 		}
-		if _, ok := names[path.Dir(name)]; ok {
-			c.names[name], c.stable[name] = clones[n], clones[n]
-		}
+		c.names[name], c.stable[name] = clones[n], clones[n]
 	}
 	return c
 }
@@ -143,9 +140,25 @@ func (op nameOp) apply(names map[string]*node) {
 	case op.to == "":
 		delete(names, op.from)
 	default:
-		if n, ok := names[op.from]; ok {
-			delete(names, op.from)
-			names[op.to] = n
+		op.rename(names)
+	}
+}
+
+// rename moves a name, and of a folder all below it.
+func (op nameOp) rename(names map[string]*node) {
+	n, ok := names[op.from]
+	if !ok {
+		return
+	}
+	delete(names, op.from)
+	names[op.to] = n
+	if n != nil {
+		return
+	}
+	for _, name := range sorted(names) {
+		if below, ok := strings.CutPrefix(name, op.from+"/"); ok {
+			names[op.to+"/"+below] = names[name]
+			delete(names, name)
 		}
 	}
 }
@@ -222,8 +235,12 @@ func (m *Mem) Rename(oldName, newName string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	oldName, newName = path.Clean(oldName), path.Clean(newName)
-	if n, ok := m.names[oldName]; !ok || n == nil {
+	n, ok := m.names[oldName]
+	if !ok {
 		return notExist("rename", oldName)
+	}
+	if n == nil && m.hasBelow(newName) {
+		return &fs.PathError{Op: "rename", Path: newName, Err: syscall.ENOTEMPTY}
 	}
 	if _, ok := m.names[path.Dir(newName)]; !ok {
 		return notExist("rename", newName)
@@ -240,13 +257,21 @@ func (m *Mem) Remove(name string) error {
 	if _, ok := m.names[name]; !ok {
 		return notExist("remove", name)
 	}
-	for other := range m.names {
-		if strings.HasPrefix(other, name+"/") {
-			return &fs.PathError{Op: "remove", Path: name, Err: syscall.ENOTEMPTY}
-		}
+	if m.hasBelow(name) {
+		return &fs.PathError{Op: "remove", Path: name, Err: syscall.ENOTEMPTY}
 	}
 	m.record(nameOp{from: name})
 	return nil
+}
+
+// hasBelow tells whether a folder has anything in it.
+func (m *Mem) hasBelow(name string) bool {
+	for other := range m.names {
+		if strings.HasPrefix(other, name+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // RemoveAll implements FS.
