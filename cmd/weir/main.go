@@ -79,7 +79,7 @@ zarr and numpy open by URL while they grow.`,
 	root.AddCommand(
 		newServe(), newDemo(),
 		newSend(), newPut(),
-		newCheck(), newRoute(),
+		newCheck(), newRoute(), newFsck(),
 	)
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {

@@ -27,6 +27,6 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "ready": ready},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "flip": flip, "ready": ready},
 	})
 }

@@ -63,3 +63,17 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("the gateway did not become ready")
 }
+
+// flip changes one byte of a file, counted from its beginning.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	b[at] ^= 0xff
+	ts.Check(os.WriteFile(name, b, 0o644))
+}
