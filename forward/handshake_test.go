@@ -204,3 +204,25 @@ func TestSilence(t *testing.T) {
 		})
 	}
 }
+
+// TestSteadyHalves has a part of a message wait at every moment for longer
+// than StallTimeout, but of another message each time.
+func TestSteadyHalves(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(Options{Handler: &keeper{}, StallTimeout: 400 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := pack(list{"t", at, record(1), chunk})
+	talk := connect(t, s)
+	talk.send(in[:5], 0)
+	want := ""
+	for range 15 {
+		time.Sleep(40 * time.Millisecond)
+		talk.send(append(bytes.Clone(in[5:]), in[:5]...), 0)
+		want += ack("id")
+	}
+	if got := talk.finish(); string(got) != want {
+		t.Errorf("%d bytes of acks, want %d", len(got), len(want))
+	}
+}

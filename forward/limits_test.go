@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -272,6 +273,66 @@ func TestBudget(t *testing.T) {
 	s.done.Wait()
 	if n := s.Stats(); n.InFlight != 0 || n.Records != 3 {
 		t.Errorf("stats %+v", n)
+	}
+}
+
+// TestBudgetInflates has more connections than decompressors inflate more than
+// the budget holds: none waits for ever.
+func TestBudgetInflates(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, err := NewServer(Options{Handler: k, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, 700_000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	entry := pack(list{at, pairs{"a", append(noise, make([]byte, 2<<20)...)}})
+	in := pack(list{"t", zip(entry), pairs{"compressed", "gzip", "chunk", "1"}})
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			talk := connect(t, s)
+			talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+			talk.send(in, 100_000)
+			if got := talk.finish(); string(got) != ack("1") {
+				t.Errorf("answer %q", got)
+			}
+		}()
+	}
+	wait.Wait()
+	s.done.Wait()
+	if n := s.Stats(); n.InFlight != 0 || n.Records != 8 {
+		t.Errorf("stats %+v", n)
+	}
+}
+
+// TestInflaterForTheLeaseAhead shows that the lease for which others wait does
+// not wait for a decompressor that one of them has.
+func TestInflaterForTheLeaseAhead(t *testing.T) {
+	t.Parallel()
+	b := &budget{max: 1}
+	ahead, other := &lease{budget: b}, &lease{budget: b}
+	if !ahead.take(2, nil) {
+		t.Fatal("nobody is ahead")
+	}
+	c := newInflaters(1)
+	_, give := c.take(other)
+	got := make(chan *inflater)
+	go func() {
+		f, _ := c.take(ahead)
+		got <- f
+	}()
+	select {
+	case <-got:
+	case <-time.After(5 * time.Second):
+		t.Error("the lease that is ahead waits")
+	}
+	give()
+	if len(c) != 1 {
+		t.Errorf("%d decompressors", len(c))
 	}
 }
 

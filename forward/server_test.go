@@ -254,3 +254,77 @@ func TestAckWithheldWhenNotKept(t *testing.T) {
 		t.Errorf("kept %d", n)
 	}
 }
+
+// A short handler keeps less than it was given, and says so badly.
+type shortHandler struct{ n int }
+
+func (h shortHandler) Keep(context.Context, *Peer, []Message) (int, error) { return h.n, nil }
+
+func TestHandlerThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	in := packs(list{"t", at, record(1), pairs{"chunk", "1"}}, list{"t", at, record(2), pairs{"chunk", "2"}})
+	for n, want := range map[int]string{-1: "", 0: "", 1: ack("1"), 2: ack("1") + ack("2"), 9: ack("1") + ack("2")} {
+		_, a := serve(t, Options{Handler: shortHandler{n}})
+		if got := exchange(t, a, in); string(got) != want {
+			t.Errorf("%d kept of 2: answer %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestLogLimited(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	at := time.Unix(1, 0)
+	l := limitedLog{log: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return at }}
+	for range 100 {
+		l.warn("a", "something")
+	}
+	if n := bytes.Count(log.Bytes(), []byte("\n")); n != logBurst {
+		t.Errorf("%d lines at once", n)
+	}
+	l.warn("b", "another")
+	if n := bytes.Count(log.Bytes(), []byte("\n")); n != logBurst+1 {
+		t.Errorf("one topic kept another from the log")
+	}
+	at = at.Add(logEvery)
+	l.warn("a", "something")
+	if !bytes.Contains(log.Bytes(), []byte("suppressed=90")) {
+		t.Errorf("log %s", log.Bytes())
+	}
+}
+
+func TestHostnameNotFound(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	failing := func(context.Context, string) (string, error) { return "", errors.New("no such host") }
+	_, a := serve(t, Options{Handler: k, HostnameKey: "host", Resolve: failing})
+	exchange(t, a, pack(list{"t", twoArray, chunk}))
+	if got := describe(k.kept(), 0); got != `t@1700000000.000000001={"a":1,"host":"127.0.0.1"} t@1700000001={"a":2,"host":"127.0.0.1"}` {
+		t.Errorf("kept %s", got)
+	}
+}
+
+// TestListeners has one server on several sockets, one of which fails.
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, a := serve(t, Options{Handler: k})
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6:", err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	for _, a := range []net.Addr{a, l.Addr()} {
+		if got := exchange(t, a, pack(list{"t", at, record(1), chunk})); string(got) != ack("id") {
+			t.Errorf("%s: answer %q", a, got)
+		}
+	}
+	l.Close()
+	if err := <-served; err == nil || errors.Is(err, ErrClosed) {
+		t.Errorf("Serve: %v", err)
+	}
+	if got := exchange(t, a, pack(list{"t", at, record(1), chunk})); string(got) != ack("id") {
+		t.Errorf("answer %q", got)
+	}
+}
