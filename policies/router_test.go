@@ -32,7 +32,12 @@ func clock() time.Time { return time.Unix(1795262400, 5).UTC() }
 
 func openStore(t testing.TB, fs vfs.FS) *streams.Store {
 	t.Helper()
-	s, err := streams.Open("s", streams.Options{FS: fs, SegmentBytes: 1 << 20, MinFree: 1, Now: clock})
+	return openSegments(t, fs, 1<<20)
+}
+
+func openSegments(t testing.TB, fs vfs.FS, size int64) *streams.Store {
+	t.Helper()
+	s, err := streams.Open("s", streams.Options{FS: fs, SegmentBytes: size, MinFree: 1, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
