@@ -127,6 +127,9 @@ func (s *Store) replayBatch(g *foundSegment, pos int64, b batchInfo, buf []byte)
 		}
 		st.apply(&r, g.generation, pos, b.time, b.damaged)
 		eachKey(&r, func(id keyID, p keyPlace) { s.keys.put(id, p, b.time) })
+		if r.upload != nil { // no number is used again while the log has it
+			s.uploadID.Store(max(s.uploadID.Load(), r.upload.id))
+		}
 		s.recovery.Records += int64(r.appends)
 		s.recovery.Bytes += r.length
 		return nil

@@ -50,6 +50,9 @@ func (st *Stream) readRun(generation uint64, p []byte, off int64) (int, error) {
 		if err == nil {
 			return n, nil
 		}
+		if errors.Is(err, fs.ErrClosed) {
+			return 0, ErrClosed
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -62,6 +65,8 @@ func (st *Stream) find(generation uint64, off int64) (place, *segment, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
+	case st.store.gone.Load():
+		return place{}, nil, ErrClosed
 	case generation != st.durable.generation:
 		return place{}, nil, fmt.Errorf("%w: stream %q is at generation %d, not %d", ErrGeneration, st.name, st.durable.generation, generation)
 	case off < 0:

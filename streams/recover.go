@@ -131,9 +131,7 @@ func (s *Store) recoverUploads() error {
 			continue
 		}
 		for i := range st.uploads {
-			u := &st.uploads[i]
-			wanted[path.Base(s.uploadFile(u.id))] = true
-			s.uploadID.Store(max(s.uploadID.Load(), u.id))
+			wanted[path.Base(s.uploadFile(st.uploads[i].id))] = true
 		}
 		if st.dropping && st.listed && len(st.extents) == 0 {
 			s.dropOld(st, st.durable.generation)

@@ -53,8 +53,12 @@ func (h segHeader) encode() []byte {
 	le.PutUint64(b[40:], h.prev.salt)
 	le.PutUint64(b[48:], uint64(h.prev.pos))
 	le.PutUint64(b[56:], uint64(h.time))
-	le.PutUint32(b[4:], crc32.Checksum(b[8:segmentHeader], castagnoli))
+	putHeaderCRC(b)
 	return b
+}
+
+func putHeaderCRC(b []byte) {
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:segmentHeader], castagnoli))
 }
 
 var errVersion = errors.New("written by a newer version of weir")
@@ -162,17 +166,17 @@ func (s *scanner) read(pos, max int64) (batchInfo, bool) {
 }
 
 // find gives where the next batch from seq on begins whose records are whole, or -1.
-func (s *scanner) find(pos, max int64, seq uint64) int64 {
+func (s *scanner) find(pos, limit int64, seq uint64) int64 {
 	const step = 1 << 18
-	s.window = sized(s.window, step)
-	for ; pos < max; pos += step {
-		n := readSome(s.file, s.window[:min(step, max-pos)], pos)
+	s.window = sized(s.window, int(max(0, min(step, limit-pos))))
+	for ; pos < limit; pos += step {
+		n := readSome(s.file, s.window[:min(step, limit-pos)], pos)
 		for at := 0; at+batchHeader <= n; at += sectorBytes {
 			h, ok := parseBatchHeader(s.window[at:n])
 			if !ok || h.generation != s.generation || h.salt != s.salt || h.seq < seq {
 				continue
 			}
-			if _, ok := s.read(pos+int64(at), max); ok {
+			if _, ok := s.read(pos+int64(at), limit); ok {
 				return pos + int64(at)
 			}
 		}

@@ -62,6 +62,7 @@ type Store struct {
 	committed  chan struct{}
 	folded     notifier
 	foldFailed atomic.Bool
+	gone       atomic.Bool // the files are closed
 }
 
 const (
@@ -166,6 +167,7 @@ func (s *Store) prepare() error {
 }
 
 func (s *Store) release() error {
+	s.gone.Store(true)
 	s.handles.close()
 	s.manifest.abandon()
 	return errors.Join(s.log.close(), s.lock.Close())

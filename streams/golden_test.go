@@ -1,0 +1,153 @@
+package streams
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"weir/internal/vfs"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write testdata/v1 anew; only for a format that was never released")
+
+// goldenRecord is the i-th append of the stores in testdata.
+func goldenRecord(s *Store, t *testing.T, i int) Record {
+	st, err := s.Create([]string{"plain", "näme/with %", "reset"}[i%3], "golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 200
+	if i%20 == 7 {
+		n = 1500 // beyond LargeBytes
+	}
+	return Record{Stream: st, Data: identified(uint64(i), n), Key: KeyOf([]byte("golden"), []byte(fmt.Sprint(i))), Reset: i == 44}
+}
+
+const goldenRecords = 420
+
+func goldenOptions(fs vfs.FS) Options {
+	return Options{FS: fs, SegmentBytes: 64 << 10, LiveSegments: 1, LargeBytes: 1 << 10, ChunkBytes: 4 << 10, MinFree: 1,
+		Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}
+}
+
+// goldenBytes is what the streams hold after the first n records.
+func goldenBytes(s *Store, t *testing.T, n int) map[string][]byte {
+	want := map[string][]byte{}
+	for i := range n {
+		r := goldenRecord(s, t, i)
+		if r.Reset {
+			want[r.Stream.name] = nil
+		}
+		want[r.Stream.name] = append(want[r.Stream.name], r.Data...)
+	}
+	return want
+}
+
+func writeGolden(t *testing.T, dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for half := range 2 { // two lives: folded bytes, and a live log
+		s := mustOpen(t, dir, goldenOptions(nil))
+		for i := half * goldenRecords / 2; i < (half+1)*goldenRecords/2; i++ {
+			mustAppend(t, s, goldenRecord(s, t, i))
+		}
+		if err := waitFolded(s); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGolden opens folders that earlier versions wrote: all bytes, labels and
+// keys are there, and the store goes on.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	if *rewrite {
+		writeGolden(t, filepath.Join("testdata", "v1"))
+	}
+	mem := vfs.NewMem(1 << 40)
+	copyFolder(t, mem, filepath.Join("testdata", "v1"), "data")
+	if r, err := Check("data", goldenOptions(mem), true); err != nil || r.Condition != Clean || r.Segments == 0 || r.Chunks == 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	s := mustOpen(t, "data", goldenOptions(mem))
+	defer s.Close()
+	if r := s.Stats().Recovery; !r.Clean {
+		t.Fatalf("%+v", r)
+	}
+	for name, want := range goldenBytes(s, t, goldenRecords) {
+		st, ok := s.Stream(name)
+		if !ok || st.Label() != "golden" || !bytes.Equal(readAll(t, st), want) {
+			t.Fatalf("%q differs", name)
+		}
+	}
+	for i := range goldenRecords {
+		if res := mustAppend(t, s, goldenRecord(s, t, i)); !res.Duplicate {
+			t.Fatalf("append %d was stored again", i)
+		}
+	}
+	mustAppend(t, s, goldenRecord(s, t, goldenRecords))
+}
+
+// TestNewerFormat: a folder of a version to come is refused, not guessed at.
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	s := mustOpen(t, "data", small(mem))
+	mustAppend(t, s, Record{Stream: mustCreate(t, s, "a"), Data: []byte("x")})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := segHeader{generation: 9}.encode()
+	h[8] = segmentVersion + 1
+	putHeaderCRC(h)
+	f, err := mem.OpenFile("data/log/00000001.seg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(h, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("data", small(mem)); err == nil {
+		t.Fatal("opened")
+	} else {
+		t.Log(err)
+	}
+}
+
+func copyFolder(t *testing.T, mem vfs.FS, from, to string) {
+	t.Helper()
+	if err := mem.MkdirAll(to); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		a, b := filepath.Join(from, e.Name()), to+"/"+e.Name()
+		if e.IsDir() {
+			copyFolder(t, mem, a, b)
+			continue
+		}
+		data, err := os.ReadFile(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := mem.Create(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(data, 0); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+}
