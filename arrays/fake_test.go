@@ -17,6 +17,7 @@ type fakeStream struct {
 	gen  uint64
 	data []byte
 	fail error
+	hole [2]int64 // bytes that are lost
 }
 
 func (f *fakeStream) Name() string { return f.name }
@@ -35,6 +36,9 @@ func (f *fakeStream) ReadAt(generation uint64, p []byte, off int64) (int, error)
 	}
 	if generation != f.gen {
 		return 0, streams.ErrGeneration
+	}
+	if n := f.hole[0] - off; f.hole[1] > 0 && off < f.hole[1] && int64(len(p)) > n {
+		return copy(p, f.data[off:max(off, f.hole[0])]), streams.ErrHole
 	}
 	n := copy(p, f.data[min(off, int64(len(f.data))):])
 	if n < len(p) {
@@ -104,4 +108,6 @@ func advance(t testing.TB, s *Store, f *fakeStream, spec Spec) {
 	}
 }
 
-func (f *fakeStream) Chunks() []streams.Chunk { return nil }
+func (f *fakeStream) Chunks() []streams.Chunk {
+	return []streams.Chunk{{Offset: 0, Length: f.hole[0]}, {Offset: f.hole[1]}}
+}

@@ -14,69 +14,21 @@ import (
 
 var errDisk = errors.New("the disk fails")
 
-// A faultyFS fails calls that change files: those for which rule, given the
-// number of the call, says so.
-type faultyFS struct {
-	vfs.FS
-	calls atomic.Int64
-	rule  func(n int64) bool
-}
-
-func (f *faultyFS) check() error {
-	if f.rule(f.calls.Add(1)) {
-		return errDisk
-	}
-	return nil
-}
-
-func (f *faultyFS) OpenFile(name string) (vfs.File, error) { return f.open(name, f.FS.OpenFile) }
-func (f *faultyFS) Create(name string) (vfs.File, error)   { return f.open(name, f.FS.Create) }
-
-func (f *faultyFS) open(name string, call func(string) (vfs.File, error)) (vfs.File, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	file, err := call(name)
-	return faultyFile{file, f}, err
-}
-
-// Rename is done and fails all the same, as one whose answer got lost.
-func (f *faultyFS) Rename(from, to string) error {
-	return errors.Join(f.FS.Rename(from, to), f.check())
-}
-
-func (f *faultyFS) MkdirAll(name string) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	return f.FS.MkdirAll(name)
-}
-
-func (f *faultyFS) SyncAll(name string) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	return f.FS.SyncAll(name)
-}
-
-type faultyFile struct {
-	vfs.File
-	fs *faultyFS
-}
-
-func (f faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.fs.check(); err != nil {
-		n, _ := f.File.WriteAt(p[:len(p)/2], off) // a full disk takes some
-		return n, err
-	}
-	return f.File.WriteAt(p, off)
-}
-
-func (f faultyFile) Datasync() error {
-	if err := f.fs.check(); err != nil {
-		return err
-	}
-	return f.File.Datasync()
+// faulty fails the calls that change files for which rule, given the number of
+// the call, says so: half of the bytes are written, a rename is done and its
+// answer lost.
+func faulty(fs vfs.FS, rule func(n int64) bool) vfs.FS {
+	var calls atomic.Int64
+	return &vfs.Faulty{FS: fs, Rule: func(op vfs.Op) *vfs.Fault {
+		switch op.Kind {
+		case "Open", "ReadAt", "List", "Size":
+			return nil
+		}
+		if !rule(calls.Add(1)) {
+			return nil
+		}
+		return &vfs.Fault{Err: errDisk, After: op.Kind == "Rename", Partly: op.Size / 2}
+	}}
 }
 
 // expected decodes all of a stream at once.
@@ -210,14 +162,16 @@ func TestOneCallFails(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(150) {
 		tr := newTrial(t, seed)
-		at := int64(10 + tr.r.IntN(120))
-		fs := &faultyFS{FS: vfs.NewMem(1 << 40), rule: func(n int64) bool { return n == at }}
+		at := int64(20 + tr.r.IntN(120))
+		fs := faulty(vfs.NewMem(1<<40), func(n int64) bool { return n == at })
 		s, err := Open("d", tr.options(fs, "b"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for err := tr.live(s); err != nil; err = tr.live(s) {
-			t.Log(seed, err)
+			if !errors.Is(err, errDisk) {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
 			checkPrefix(t, s, "s", tr.want)
 		}
 		tr.finished(s)
@@ -234,7 +188,7 @@ func TestKilledAnywhere(t *testing.T) {
 		mem := vfs.NewMem(1 << 40)
 		for life := 0; ; life++ {
 			last := int64(20 + tr.r.IntN(150)*(1+life)) // a step may need many calls
-			fs := &faultyFS{FS: mem, rule: func(n int64) bool { return n > last }}
+			fs := faulty(mem, func(n int64) bool { return n > last })
 			s, err := Open("d", tr.options(fs, "b"))
 			if err != nil {
 				continue
@@ -262,10 +216,8 @@ func TestPowerCut(t *testing.T) {
 		tr := newTrial(t, seed)
 		mem := vfs.NewMem(1 << 40)
 		for boot := 0; ; boot++ {
-			fs := &faultyFS{FS: mem, rule: func(n int64) bool { return false }}
-			if cut := int64(20 + tr.r.IntN(300)); boot < 6 {
-				fs.rule = func(n int64) bool { return n > cut }
-			}
+			cut := int64(20 + tr.r.IntN(300))
+			fs := faulty(mem, func(n int64) bool { return boot < 6 && n > cut })
 			s, err := Open("d", tr.options(fs, fmt.Sprint(boot)))
 			if err == nil {
 				checkPrefix(t, s, "s", tr.want)

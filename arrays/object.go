@@ -83,7 +83,7 @@ func (v *view) chunkIndex(c columnView, key string) (int64, bool) {
 		return 0, false
 	}
 	chunk := int64(v.Chunk)
-	return index, index >= c.from/chunk && index*chunk < v.Rows
+	return index, index*chunk < v.Rows && min((index+1)*chunk, v.Rows) > c.from
 }
 
 // chunkObject gives a chunk: the file of a full one, else a copy.

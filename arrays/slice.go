@@ -74,7 +74,7 @@ func (s *Store) chunkRowsOf(v *view, c columnView, index int64) ([]byte, error) 
 	chunk := int64(v.Chunk)
 	rows := min(v.Rows-index*chunk, chunk)
 	size := int(rows) * c.rowBytes()
-	if index < c.from/chunk {
+	if index*chunk+rows <= c.from {
 		return appendFill(nil, c.dtype, size), nil
 	}
 	key := chunkKey{v.dir, v.Build, c.name, index}
