@@ -37,7 +37,7 @@ type folder struct {
 	open    []vfs.File // chunk files to sync
 	dirs    map[string]bool
 	gone    []uint64 // uploads of a generation that is gone
-	buf     []byte
+	piece   *vfs.Piece
 	bytes   int64
 }
 
@@ -45,7 +45,7 @@ type folder struct {
 // manifest has the change, nothing of it counts, and doing it again writes
 // the same bytes to the same places.
 func (s *Store) foldOldest(seg *segment) error {
-	f := &folder{s: s, seg: seg, dirs: map[string]bool{}}
+	f := &folder{s: s, seg: seg, dirs: map[string]bool{}, piece: vfs.NewPiece()}
 	defer f.close()
 	if err := f.collect(); err != nil {
 		return fmt.Errorf("fold segment %d: %w", seg.generation, err)
@@ -239,8 +239,8 @@ type chunkWriter struct {
 	started    bool  // there is a last chunk
 	dirty      bool  // cur changed and is not in changed
 	file       vfs.File
+	out        *vfs.Sequential // writes to file
 	changed    []chunk
-	filled     int // bytes of f.buf that belong at the end of cur
 }
 
 // record adds the bytes of a record where it lies, in the log or in uploads/.
@@ -292,9 +292,6 @@ func (w *chunkWriter) seal() error {
 
 // end writes out what is held back, and closes the file.
 func (w *chunkWriter) end() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
 	if w.dirty {
 		w.changed = append(w.changed, w.cur)
 		w.dirty = false
@@ -302,8 +299,12 @@ func (w *chunkWriter) end() error {
 	if w.file == nil {
 		return nil
 	}
+	if err := w.out.Close(); err != nil {
+		w.out = nil
+		return err
+	}
 	file := w.file
-	w.file = nil
+	w.file, w.out = nil, nil
 	if len(w.f.open) <= fewFiles {
 		w.f.open = append(w.f.open, file)
 		return nil
@@ -313,6 +314,9 @@ func (w *chunkWriter) end() error {
 
 // close gives up a file that a failure left open.
 func (w *chunkWriter) close() {
+	if w.out != nil {
+		w.out.Close()
+	}
 	if w.file != nil {
 		w.file.Close()
 	}
@@ -320,53 +324,42 @@ func (w *chunkWriter) close() {
 
 // copy moves bytes of the segment to the end of the last chunk.
 func (w *chunkWriter) copy(pos, n int64) error {
-	const most = 1 << 20
-	for n > 0 {
-		if w.filled == most {
-			if err := w.flush(); err != nil {
-				return err
-			}
+	if w.file == nil {
+		if err := w.openFile(w.cur.length == 0); err != nil {
+			return err
 		}
-		w.f.buf = sized(w.f.buf, most)
-		part := w.f.buf[w.filled:min(most, int64(w.filled)+n)]
+	}
+	for n > 0 {
+		part, err := w.out.Next(n)
+		if err != nil {
+			return err
+		}
 		if _, err := w.f.seg.file.ReadAt(part, pos); err != nil {
 			return err
 		}
+		w.out.Advance(len(part))
 		w.cur.crc = crc32.Update(w.cur.crc, castagnoli, part)
 		w.cur.length += int64(len(part))
-		w.filled += len(part)
+		w.f.bytes += int64(len(part))
 		pos += int64(len(part))
 		n -= int64(len(part))
 	}
 	return nil
 }
 
-func (w *chunkWriter) flush() error {
-	if w.filled == 0 {
-		return nil
-	}
-	at := w.cur.length - int64(w.filled)
-	if w.file == nil {
-		if err := w.openFile(at == 0); err != nil {
-			return err
-		}
-	}
-	_, err := w.file.WriteAt(w.f.buf[:w.filled], at)
-	w.f.bytes += int64(w.filled)
-	w.filled = 0
-	return err
-}
-
 func (w *chunkWriter) openFile(fresh bool) (err error) {
 	name := w.f.s.chunkFile(w.st.name, w.generation, w.cur.offset)
-	if !fresh {
+	if fresh {
+		if err := w.f.makeDir(path.Dir(name)); err != nil {
+			return err
+		}
+		w.file, err = w.f.s.o.FS.Create(name)
+	} else {
 		w.file, err = w.f.s.o.FS.OpenFile(name)
-		return err
 	}
-	if err := w.f.makeDir(path.Dir(name)); err != nil {
-		return err
+	if err == nil {
+		w.out = vfs.NewSequential(w.f.s.o.FS, name, w.file, w.cur.length, w.f.piece)
 	}
-	w.file, err = w.f.s.o.FS.Create(name)
 	return err
 }
 
