@@ -37,6 +37,8 @@ var imports = map[string][]string{
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs/cimi"},
+	"slap":             {},
+	"slap/master":      {"slap", "streams"},
 	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
 	"internal/demo":    {"arrays"},
 	"internal/server":  {"*"},

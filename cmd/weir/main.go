@@ -75,10 +75,11 @@ zarr and numpy open by URL while they grow.`,
 		Args:    cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
+	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in:"}, &cobra.Group{ID: "slap", Title: "Deployments:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
 	root.AddCommand(
 		newServe(), newDemo(),
 		newSend(), newPut(),
+		newSlap(),
 		newCheck(), newRoute(), newFsck(),
 	)
 	for _, c := range root.Commands() {

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/conf"
+	"weir/slap/master"
+	"weir/streams"
+)
+
+// A slapMaster is a master in a process of its own.
+type slapMaster struct {
+	config, listen, data, computer string
+	async                          bool
+}
+
+func newSlapMaster() *cobra.Command {
+	var s slapMaster
+	c := &cobra.Command{
+		Use: "master", Args: cobra.NoArgs,
+		Short: "Run a standalone SLAP master",
+		Long: `Run a SLAP master until SIGTERM or SIGINT. What it answered to a change is
+durable. With --cfg it takes slapos's own configuration: [slapos] computer_id,
+[slapproxy] host, port, database_uri (the data is kept beside it, in
+database_uri.weir) and software_product_list, and [multimaster/URL].
+Flags go before the file.`,
+		Example: "  weir slap master --listen 127.0.0.1:5000 --data ./slap-data\n  weir slap master --cfg /etc/opt/slapos/slapos.cfg",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.run(c.Context(), c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&s.config, "cfg", "", "slapos configuration `FILE`")
+	c.Flags().StringVar(&s.listen, "listen", "", "`HOST:PORT` to listen on (default 127.0.0.1:5000)")
+	c.Flags().StringVar(&s.data, "data", "", "data `FOLDER` (default ./slap-data)")
+	c.Flags().StringVar(&s.computer, "computer", "", "`NAME` of the default computer (default local)")
+	c.Flags().BoolVar(&s.async, "async", false, `answer the first request of an instance with "please wait", as production does`)
+	return c
+}
+
+// settings joins the flags and the configuration file.
+func (s *slapMaster) settings() (*master.Config, error) {
+	c := new(master.Config)
+	if s.config != "" {
+		var err error
+		if c, err = master.LoadConfig(s.config); err != nil {
+			return nil, exit{exitConfig, err.Error()}
+		}
+	}
+	for _, f := range []struct {
+		to             *string
+		flag, fallback string
+	}{{&c.Listen, s.listen, "127.0.0.1:5000"}, {&c.Data, s.data, "./slap-data"}, {&c.Computer, s.computer, "local"}} {
+		if f.flag != "" {
+			*f.to = f.flag
+		} else if *f.to == "" {
+			*f.to = f.fallback
+		}
+	}
+	return c, nil
+}
+
+func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
+	c, err := s.settings()
+	if err != nil {
+		return err
+	}
+	if err := markDatabase(c.Database, c.Data); err != nil {
+		return err
+	}
+	log := logger(conf.Default().Log, os.Stderr)
+	if err := os.MkdirAll(c.Data, 0o755); err != nil {
+		return fmt.Errorf("slap: data: %w", err)
+	}
+	store, err := streams.Open(filepath.Join(c.Data, "streams"), streams.Options{Log: log, SegmentBytes: 8 << 20})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	m, err := master.New(master.Options{
+		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Async: s.async, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("slap: listen: %w", err)
+	}
+	fmt.Fprintf(out, "listening slap    %s\ndata              %s\n", l.Addr(), c.Data)
+	return serveSlap(ctx, l, m)
+}
+
+// serveSlap serves until the context ends, and finishes what was begun.
+func serveSlap(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return server.Shutdown(drain)
+}
+
+// markDatabase puts a note where slapproxy has its database, unless something
+// is there: slapproxy, started by mistake, then refuses rather than to begin
+// with no instances.
+func markDatabase(database, data string) error {
+	if database == "" {
+		return nil
+	}
+	f, err := os.OpenFile(database, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("slap: database_uri: %w", err)
+	}
+	_, err = fmt.Fprintf(f, "weir keeps this master's state in %s\n", data)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,59 @@
+package master
+
+import (
+	"weir/slap"
+)
+
+// allocate finds a free partition: of the computer that the filter names, or
+// of the default one, or of any other to which the release is supplied.
+func (m *Master) allocate(t *tx, n name, r *request) (*partition, error) {
+	for _, node := range m.candidates(t, r) {
+		for _, id := range node.Partitions {
+			if p := t.partition(place{node.ID, id}); p.Instance == nil {
+				return p, nil
+			}
+		}
+	}
+	return nil, notFound("No free computer partition found for: %s", n.Title)
+}
+
+// candidates are the nodes that a request may go to, in order.
+func (m *Master) candidates(t *tx, r *request) []*node {
+	if guid, ok := r.filter["computer_guid"]; ok && guid != nil && guid != "" {
+		if n := t.node(slap.PythonText(guid)); n != nil {
+			return []*node{n}
+		}
+		return nil
+	}
+	var list []*node
+	if n := t.node(m.o.Computer); n != nil {
+		list = append(list, n)
+	}
+	for _, id := range t.m.nodeOrder {
+		if n := t.node(id); id != m.o.Computer && offers(n, r.software) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// offers tells whether a release is supplied to a node.
+func offers(n *node, url string) bool {
+	for _, r := range n.Releases {
+		if r.URL == url {
+			return r.State == available
+		}
+	}
+	return false
+}
+
+// nodeFilter is the part of a filter that a node acts upon.
+func nodeFilter(f slap.Parameters) map[string]any {
+	d := map[string]any{}
+	for _, k := range []string{"retention_delay", "fw_restricted_access", "fw_rejected_sources", "fw_authorized_sources"} {
+		if v, ok := f[k]; ok {
+			d[k] = v
+		}
+	}
+	return d
+}

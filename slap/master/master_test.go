@@ -1,0 +1,310 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/slap"
+)
+
+// TestRefusals: bad input gets the status that the library maps to the right
+// exception and a text that names the thing, and changes nothing.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{MaxBody: 1 << 20})
+	b.formatNode(theNode, 2)
+	b.ask(b.Client, slap.Request{Reference: "root"})
+	none, empty, no := "<marshal><none/></marshal>", `<marshal><dictionary id="i2"/></marshal>`, "<marshal><bool>0</bool></marshal>"
+	request := func(changes ...string) []string {
+		form := []string{"software_release", sr, "software_type", "default", "partition_reference", "x", "partition_parameter_xml", empty, "filter_xml", empty, "shared_xml", no, "state", none}
+		return append(form, changes...)
+	}
+	before := b.dump()
+	for _, c := range []struct {
+		path   string
+		form   []string
+		status int
+		names  string
+	}{
+		{"/requestComputerPartition", request("partition_reference", ""), 400, "partition_reference"},
+		{"/requestComputerPartition", request("state", "<marshal><string>sleeping</string></marshal>"), 400, "sleeping"},
+		{"/requestComputerPartition", request("state", "sleeping"), 400, "state"},
+		{"/requestComputerPartition", request("filter_xml", "<marshal><list id='i2'/></marshal>"), 400, "filter_xml"},
+		{"/requestComputerPartition", request("partition_parameter_xml", `<!DOCTYPE x [<!ENTITY a "b">]><marshal><string>&a;</string></marshal>`), 400, "document type"},
+		{"/requestComputerPartition", request("partition_parameter_xml", `<marshal><object id="i2" module="os" class="system"><tuple/><dictionary id="i3"/></object></marshal>`), 400, "system"},
+		{"/requestComputerPartition", request("partition_parameter_xml", "<marshal><string>"+strings.Repeat("x", 2<<20)+"</string></marshal>"), 413, "1048576"},
+		{"/requestComputerPartition", request("partition_reference", "a\x00b"), 400, "partition_reference"},
+		{"/requestComputerPartition", request("partition_reference", strings.Repeat("x", 2000)), 400, "title"},
+		{"/requestComputerPartition", request("computer_id", theNode, "computer_partition_id", "nowhere"), 400, "nowhere"},
+		{"/requestComputerPartition", request("filter_xml", `<marshal><dictionary id="i2"><string>computer_guid</string><string>stranger</string></dictionary></marshal>`), 404, "x"},
+		{"/supplySupply", []string{"url", sr, "computer_id", theNode, "state", "wrong"}, 400, "wrong"},
+		{"/supplySupply", []string{"url", sr, "computer_id", theNode}, 400, "state"},
+		{"/startedComputerPartition", []string{"computer_id", theNode, "computer_partition_id", "nowhere"}, 404, "nowhere"},
+		{"/setComputerPartitionConnectionXml", []string{"computer_id", theNode, "computer_partition_id", "nowhere", "connection_xml", empty}, 404, "nowhere"},
+		{"/setComputerPartitionConnectionXml", []string{"computer_id", theNode, "computer_partition_id", partitionID(1), "connection_xml", empty}, 404, "free"},
+		{"/setComputerPartitionConnectionXml", []string{"computer_id", theNode, "computer_partition_id", partitionID(0), "connection_xml", empty, "slave_reference", "_none"}, 404, "_none"},
+		{"/setComputerPartitionConnectionXml", []string{"computer_id", theNode, "computer_partition_id", partitionID(0), "connection_xml", none + none}, 400, "connection_xml"},
+		{"/softwareInstanceRename", []string{"computer_id", theNode, "computer_partition_id", "nowhere", "new_name", "y"}, 404, "nowhere"},
+		{"/destroyedComputerPartition", []string{"computer_id", "stranger", "computer_partition_id", "slappart0"}, 404, "stranger"},
+		{"/softwareInstanceBang", nil, 400, "computer_id"},
+		{"/computerBang", []string{"computer_id", "stranger"}, 404, "stranger"},
+		{"/loadComputerConfigurationFromXML", []string{"xml", empty}, 400, "reference"},
+		{"/loadComputerConfigurationFromXML", []string{"xml", none}, 400, "reference"},
+		{"/useComputer", []string{"computer_id", theNode, "use_string", "<journal>"}, 400, theNode},
+		{"/useComputer", []string{"computer_id", theNode, "use_string", "<!DOCTYPE x><journal/>"}, 400, "document type"},
+		{"/getRunId", nil, 405, "GET"},
+		{"/nothing", nil, 404, ""},
+	} {
+		status, body := b.post(c.path, c.form...)
+		if status != c.status || !strings.Contains(body, c.names) {
+			t.Errorf("%s %.200q: %d %s; want %d and a text with %q", c.path, c.form, status, body, c.status, c.names)
+		}
+	}
+	if after := b.dump(); after != before {
+		t.Errorf("refused requests changed something:\nbefore %s\nafter  %s", before, after)
+	}
+}
+
+func TestFormatRefuses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{})
+	one := func(changes map[string]any) map[string]any {
+		p := map[string]any{"reference": "p", "tap": map[string]any{"name": "t"}, "address_list": []any{map[string]any{"addr": "::1"}}}
+		for k, v := range changes {
+			p[k] = v
+		}
+		return p
+	}
+	for name, list := range map[string]any{
+		"no list": "x", "no partition": []any{"x"}, "no reference": []any{one(map[string]any{"reference": ""})}, "no addresses": []any{one(map[string]any{"address_list": nil})},
+		"an address without addr": []any{one(map[string]any{"address_list": []any{nil}})}, "the same twice": []any{one(nil), one(nil)},
+	} {
+		err := b.Format(context.Background(), map[string]any{"reference": theNode, "partition_list": list})
+		var status *slap.StatusError
+		if !errors.As(err, &status) || status.Status != http.StatusBadRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestTree: states and stamps go through a tree as they do in slapproxy.
+func TestTree(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 4)
+	root := b.ask(b.Client, slap.Request{Reference: "root"})
+	ask := slap.Request{Reference: "child", Filter: map[string]any{"retention_delay": int64(3), "other": "x"}}
+	child := b.ask(b.On(root.Place), ask)
+	grandchild := b.ask(b.On(child.Place), slap.Request{Reference: "grandchild"})
+	stamp := func(i *slap.Instance) string { return b.partition(i.Place).Timestamp }
+
+	if f := b.partition(child.Place).Filter; len(f) != 1 || f["retention_delay"] != "3" {
+		t.Errorf("the node is given the filter %v", f)
+	}
+	r0, c0 := stamp(root), stamp(child)
+	b.must(b.Publish(ctx, grandchild.Place, map[string]any{"a": "b"}, ""))
+	if stamp(child) <= c0 || stamp(root) != r0 {
+		t.Errorf("publishing moved the child from %s to %s, the root from %s to %s", c0, stamp(child), r0, stamp(root))
+	}
+	if _, err := b.Report(ctx, grandchild.Place, slap.ReportBang, "help"); err != nil {
+		t.Error(err)
+	}
+	if stamp(root) != stamp(child) || stamp(root) <= r0 {
+		t.Errorf("a bang left the root at %s, the child at %s", stamp(root), stamp(child))
+	}
+
+	b.ask(b.Client, slap.Request{Reference: "root", State: slap.Stopped})
+	if i := b.ask(b.On(root.Place), ask); i.State != slap.Stopped {
+		t.Errorf("the child of a stopped root is %s", i.State)
+	}
+	if i := b.ask(b.Client, slap.Request{Reference: "root"}); i.State != slap.Stopped {
+		t.Errorf("a request without a state made the root %s", i.State)
+	}
+	b.ask(b.Client, slap.Request{Reference: "root", State: slap.Started})
+	if i := b.ask(b.On(root.Place), ask); i.State != slap.Started {
+		t.Errorf("the child of a started root is %s", i.State)
+	}
+
+	b.ask(b.Client, slap.Request{Reference: "root", State: slap.Destroyed})
+	text, err := b.Report(ctx, root.Place, slap.ReportDestroyed, "")
+	if err != nil || !strings.Contains(text, "child, grandchild") {
+		t.Errorf("the end of a root with children: %q, %v", text, err)
+	}
+	if p := b.partition(grandchild.Place); p.State != slap.Destroyed || !p.Busy {
+		t.Errorf("a grandchild of a root that ends: %+v", p)
+	}
+	for _, i := range []*slap.Instance{grandchild, child, root} {
+		if text, err := b.Report(ctx, i.Place, slap.ReportDestroyed, ""); err != nil || text != "OK" {
+			t.Errorf("the end of %v: %q, %v", i.Place, text, err)
+		}
+		if p := b.partition(i.Place); p.Busy {
+			t.Errorf("%v is not free: %+v", i.Place, p)
+		}
+	}
+}
+
+// TestStamps: a stamp is whole seconds, greater with each change, in the past.
+func TestStamps(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 1)
+	last := ""
+	for k := range 8 {
+		i := b.ask(b.Client, slap.Request{Reference: "root", Parameters: map[string]any{"k": int64(k)}})
+		stamp := slap.Text(i.Parameters, "timestamp")
+		if !stamps.MatchString(stamp) || stamp <= last || stamp > "1800000000" {
+			t.Errorf("stamp %q after %q", stamp, last)
+		}
+		last = stamp
+	}
+	b.clock = b.clock.Add(-time.Hour)
+	i := b.ask(b.Client, slap.Request{Reference: "root", Parameters: map[string]any{"k": "back"}})
+	if s := slap.Text(i.Parameters, "timestamp"); s <= last {
+		t.Errorf("a clock that goes back gives %q after %q", s, last)
+	}
+}
+
+// TestAllocation: the default computer first, then those that have the release.
+func TestAllocation(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 1)
+	b.formatNode("second", 1)
+	b.formatNode("third", 2)
+	b.must(b.Supply(ctx, sr, "third", slap.Available))
+	if i := b.ask(b.Client, slap.Request{Reference: "a"}); i.Computer != theNode {
+		t.Errorf("the first is on %s", i.Computer)
+	}
+	if i := b.ask(b.Client, slap.Request{Reference: "b"}); i.Computer != "third" {
+		t.Errorf("the second is on %s", i.Computer)
+	}
+	if i := b.ask(b.Client, slap.Request{Reference: "c", Filter: map[string]any{"computer_guid": "second"}}); i.Computer != "second" {
+		t.Errorf("the one for the second is on %s", i.Computer)
+	}
+	b.must(b.Supply(ctx, sr, "third", slap.Destroyed))
+	if i, err := b.Request(ctx, slap.Request{Reference: "d", Software: sr}); !errors.Is(err, slap.ErrNotFound) {
+		t.Errorf("without room: %v, %v", i, err)
+	}
+}
+
+// TestAsync: the first answer is "please wait", the second the instance.
+func TestAsync(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{Async: true})
+	b.formatNode(theNode, 1)
+	ask := slap.Request{Reference: "root", Software: sr}
+	if i, err := b.Request(context.Background(), ask); !errors.Is(err, slap.ErrNotReady) {
+		t.Fatalf("first: %v, %v", i, err)
+	}
+	if i := b.ask(b.Client, ask); i.Place != at(0) {
+		t.Errorf("second: %+v", i)
+	}
+	var status *slap.StatusError
+	err := b.Call(context.Background(), "post.v0.software_instance", map[string]any{"title": "x", "software_release_uri": sr, "software_type": "t"}, nil)
+	if !errors.As(err, &status) || status.Status != http.StatusForbidden {
+		t.Errorf("without room, by JSON: %v", err)
+	}
+}
+
+// TestReports: what a node tells is kept, and repeating it writes nothing.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 1)
+	b.must(b.Supply(ctx, sr, theNode, slap.Available))
+	b.ask(b.Client, slap.Request{Reference: "root"})
+	status := func() string {
+		var v struct {
+			Text string `json:"access_status_message"`
+		}
+		b.must(b.Call(ctx, "get.v0.software_instance", map[string]any{"instance_guid": "root______0"}, &v))
+		return v.Text
+	}
+	for _, c := range []struct {
+		report slap.Report
+		text   string
+		want   string
+	}{
+		{slap.ReportStarted, "", "#access Instance correctly started"},
+		{slap.ReportError, strings.Repeat("x", 5000) + "the end \x01", "the end ?"},
+		{slap.ReportStopped, "", "#access Instance correctly stopped"},
+	} {
+		for range 2 {
+			if _, err := b.Report(ctx, at(0), c.report, c.text); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := status(); !strings.HasSuffix(got, c.want) || len(got) > errorTail+100 {
+			t.Errorf("after %s: %.100q", c.report, got)
+		}
+		before := b.master.state.stream.State().Length
+		if _, err := b.Report(ctx, at(0), c.report, c.text); err != nil || b.master.state.stream.State().Length != before {
+			t.Errorf("%s again wrote a record: %v", c.report, err)
+		}
+	}
+	b.must(b.ReportRelease(ctx, sr, theNode, slap.ReleaseError, "no compiler"))
+	if s, body := b.raw(http.MethodGet, "/getSoftwareInstallationStatus?computer_id="+theNode+"&url="+sr, "", nil); s != 200 || !strings.Contains(body, "no compiler") {
+		t.Errorf("status of a release: %d %s", s, body)
+	}
+	b.must(b.ReportRelease(ctx, other, theNode, slap.ReleaseAvailable, "")) // not supplied: ignored
+	stamp := b.partition(at(0)).Timestamp
+	b.must(b.BangComputer(ctx, theNode, "all"))
+	if b.partition(at(0)).Timestamp <= stamp {
+		t.Error("a bang of the computer changed no stamp")
+	}
+}
+
+// TestShared: a shared instance lives in its host's list.
+func TestShared(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 3)
+	host := b.ask(b.Client, slap.Request{Reference: "host"})
+	asking := b.ask(b.Client, slap.Request{Reference: "asking", Software: other})
+	front := slap.Request{Reference: "front", Shared: true, Parameters: map[string]any{"n": int64(1), "slave_reference": "forged"}}
+	if i := b.ask(b.On(asking.Place), front); i.Place != host.Place {
+		t.Fatalf("it is in %v", i.Place)
+	}
+	list := b.partition(host.Place).Shared
+	if len(list) != 1 || list[0]["slave_reference"] != "asking_front" || list[0]["n"] != int64(1) {
+		t.Fatalf("the host's list: %v", list)
+	}
+	stamp := b.partition(asking.Place).Timestamp
+	b.must(b.Publish(ctx, host.Place, map[string]any{"site": "x"}, "asking_front"))
+	if b.partition(asking.Place).Timestamp <= stamp {
+		t.Error("publishing did not move the requester")
+	}
+	if i := b.ask(b.On(asking.Place), front); i.Connection["site"] != "x" {
+		t.Errorf("the requester is told %v", i.Connection)
+	}
+	b.must(b.Rename(ctx, asking.Place, "renamed"))
+	if i := b.ask(b.On(asking.Place), front); i.Connection["site"] != "x" || len(b.partition(host.Place).Shared) != 1 {
+		t.Errorf("after the root was renamed: %+v", i)
+	}
+	front.State = slap.Destroyed
+	b.ask(b.On(asking.Place), front)
+	if list := b.partition(host.Place).Shared; len(list) != 0 {
+		t.Errorf("a destroyed one is still listed: %v", list)
+	}
+	if i := b.ask(b.On(asking.Place), front); i.Computer != "" {
+		t.Errorf("destroyed again: %+v", i)
+	}
+	front.State = slap.Started
+	if i := b.ask(b.On(asking.Place), front); len(i.Connection) != 0 {
+		t.Errorf("a new one knows what the old one was told: %v", i.Connection)
+	}
+	if _, err := b.Report(ctx, host.Place, slap.ReportDestroyed, ""); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := b.On(asking.Place).Request(ctx, slap.Request{Reference: "front", Software: sr, Shared: true}); !errors.Is(err, slap.ErrNotFound) {
+		t.Errorf("without a host: %+v, %v", i, err)
+	}
+}
