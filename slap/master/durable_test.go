@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"weir/internal/vfs"
 	"weir/slap"
@@ -256,7 +257,7 @@ func TestBrokenDisk(t *testing.T) {
 	}
 	broken.Store(false)
 	status := 0
-	for range 100 { // the store waits a moment before it tries again
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // the store pauses before it tries again
 		if status, _ = b.post("/supplySupply", "url", other, "computer_id", theNode, "state", "available"); status == http.StatusOK {
 			break
 		}

@@ -71,7 +71,11 @@ func (m *Master) jsonReleaseState(c *jsonCall) (any, error) {
 	} else {
 		run = reportRelease(state, "")
 	}
-	return success(title), m.release(c.call(), c.text("computer_guid"), c.text("software_release_uri"), run)
+	err := m.release(c.call(), c.text("computer_guid"), c.text("software_release_uri"), run)
+	if state != destroyed && isNotFound(err) {
+		err = nil // ignored, as reports of instances that are not there
+	}
+	return success(title), err
 }
 
 func (m *Master) jsonReleaseError(c *jsonCall) (any, error) {
