@@ -239,3 +239,121 @@ func TestTornTail(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// TestHeaderLost: a segment whose header and its copy are gone is known by
+// its batches, in the middle of the log and at its end.
+func TestHeaderLost(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	o := small(mem)
+	o.LiveSegments = 4
+	s := mustOpen(t, "data", o)
+	st := mustCreate(t, s, "a")
+	var want []byte
+	for i := range uint64(90) {
+		b := identified(i, 2000)
+		mustAppend(t, s, Record{Stream: st, Data: b})
+		want = append(want, b...)
+	}
+	if full, _ := s.log.counts(); full < 2 {
+		t.Fatalf("%d full segments", full)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range walk(mem, "data/log") {
+		c := mem.CrashClone(rand.New(rand.NewPCG(1, 1)))
+		size, _ := c.Size(name)
+		flip(t, c, name, 0)
+		flip(t, c, name, size-sectorBytes)
+		o.FS = c
+		s := mustOpen(t, "data", o)
+		st, ok := s.Stream("a")
+		if !ok || !bytes.Equal(readAll(t, st), want) {
+			t.Fatalf("%s: not all is there", name)
+		}
+		mustAppend(t, s, Record{Stream: st, Data: []byte("goes on")})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, "data", o)
+		if st, _ = s.Stream("a"); st.State().Length != int64(len(want)+7) {
+			t.Fatalf("%s: %+v", name, st.State())
+		}
+		s.Close()
+	}
+}
+
+// TestSegmentLost: without one segment of the log what is in the others is
+// there, in its place.
+func TestSegmentLost(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	o := small(mem)
+	o.LiveSegments = 4
+	s := mustOpen(t, "data", o)
+	st := mustCreate(t, s, "a")
+	for i := range uint64(90) {
+		mustAppend(t, s, Record{Stream: st, Data: identified(i, 2000)})
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := mem.Remove("data/log/00000002.seg"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Check("data", o, false); err != nil || r.Condition != Damaged {
+		t.Fatalf("%+v %v", r, err)
+	}
+	s = mustOpen(t, "data", o)
+	defer s.Close()
+	st, _ = s.Stream("a")
+	found := 0
+	for i := range int64(90) {
+		p := make([]byte, 2012)
+		_, err := st.ReadAt(1, p, i*2012)
+		if err == nil && bytes.Equal(p, identified(uint64(i), 2000)) {
+			found++
+		} else if !errors.Is(err, ErrHole) {
+			t.Fatalf("append %d: %v", i, err)
+		}
+	}
+	if found < 40 || found == 90 || len(s.Stats().Recovery.QuarantinedFiles) == 0 {
+		t.Fatalf("%d of 90, %+v", found, s.Stats().Recovery)
+	}
+}
+
+// TestFoldOfDamage: a batch that rots while the store is open is found by the
+// fold, set aside, and is a hole afterwards.
+func TestFoldOfDamage(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	s := mustOpen(t, "data", small(mem))
+	st := mustCreate(t, s, "a")
+	mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
+	mustAppend(t, s, Record{Stream: st, Data: identified(1, 3000)})
+	flip(t, mem, s.log.cur.name, 1024)
+	for range 100 {
+		mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
+	}
+	if err := waitFolded(s); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 3012)
+	if _, err := st.ReadAt(1, p, 0); !errors.Is(err, ErrHole) {
+		t.Fatalf("damaged bytes were read: %v", err)
+	}
+	if _, err := st.ReadAt(1, p, 3000); err != nil || !bytes.Equal(p, identified(1, 3000)) {
+		t.Fatalf("the bytes after the hole: %v", err)
+	}
+	if q := s.Stats().Recovery.QuarantinedFiles; len(q) != 1 {
+		t.Fatalf("%q", q)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check("data", small(mem), true)
+	if err != nil || r.Condition != Damaged || len(r.Findings) != 1 || r.Findings[0].Stream != "a" || r.Findings[0].Length != 3000 {
+		t.Fatalf("%+v %v", r, err)
+	}
+}

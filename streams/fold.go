@@ -6,7 +6,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path"
-	"sort"
+	"slices"
 	"time"
 
 	"weir/internal/vfs"
@@ -16,12 +16,17 @@ import (
 // the file system to sync all.
 const fewFiles = 32
 
-// A foldRecord is a record of the segment that is being folded.
+// A foldRecord is a record of the segment that is being folded. There may be
+// hundreds of thousands, so it is small.
 type foldRecord struct {
-	logRecord
-	pos     int64 // of its bytes in the segment
-	time    int64
-	damaged bool
+	upload     *upload
+	offset     int64
+	length     int64
+	generation uint64
+	pos        uint32 // of its bytes in the segment
+	stream     uint32
+	appends    uint32
+	damaged    bool
 }
 
 // A folder moves the bytes of one segment to chunk files.
@@ -53,15 +58,8 @@ func (s *Store) foldOldest(seg *segment) error {
 	if err := f.setAside(); err != nil {
 		return err
 	}
-	for i := 0; i < len(f.recs); {
-		n := i + 1
-		for n < len(f.recs) && f.recs[n].stream == f.recs[i].stream {
-			n++
-		}
-		if err := f.stream(f.recs[i:n]); err != nil {
-			return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
-		}
-		i = n
+	if err := f.streams(); err != nil {
+		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
 	}
 	if err := f.sync(); err != nil {
 		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
@@ -79,7 +77,27 @@ func (s *Store) foldOldest(seg *segment) error {
 	return nil
 }
 
-// collect reads the segment's records, by stream and then in order.
+// streams moves the records of one stream after the other.
+func (f *folder) streams() error {
+	order := make([]uint64, len(f.recs)) // stream and place in recs
+	for i := range f.recs {
+		order[i] = uint64(f.recs[i].stream)<<32 | uint64(i)
+	}
+	slices.Sort(order)
+	for i := 0; i < len(order); {
+		n := i + 1
+		for n < len(order) && order[n]>>32 == order[i]>>32 {
+			n++
+		}
+		if err := f.stream(order[i:n]); err != nil {
+			return err
+		}
+		i = n
+	}
+	return nil
+}
+
+// collect reads the segment's records and keys.
 func (f *folder) collect() error {
 	sc := scanner{file: f.seg.file, size: f.seg.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
 	_, bad, err := sc.scan(func(pos int64, b batchInfo, buf []byte) error {
@@ -89,13 +107,14 @@ func (f *folder) collect() error {
 		meta := buf[batchHeader+b.dataLen : b.size()]
 		return parseRecords(meta, b, func(r logRecord) error {
 			eachKey(&r, func(id keyID, p keyPlace) { f.keys = append(f.keys, storedKey{id, p}) })
-			r.keys = nil // they lie in the scanner's buffer
-			f.recs = append(f.recs, foldRecord{r, pos + int64(r.data), b.time, b.damaged})
+			f.recs = append(f.recs, foldRecord{
+				upload: r.upload, offset: r.offset, length: r.length, generation: r.generation,
+				pos: uint32(pos) + uint32(r.data), stream: r.stream, appends: r.appends, damaged: b.damaged,
+			})
 			return nil
 		})
 	})
 	f.bad = bad
-	sort.SliceStable(f.recs, func(i, j int) bool { return f.recs[i].stream < f.recs[j].stream })
 	return err
 }
 
@@ -111,11 +130,13 @@ func (f *folder) setAside() error {
 	return nil
 }
 
-// stream moves the records of one stream.
-func (f *folder) stream(recs []foldRecord) error {
-	st := f.s.byNumber(recs[0].stream)
+// stream moves the records of one stream; the low halves of order are their
+// places in recs.
+func (f *folder) stream(order []uint64) error {
+	id := uint32(order[0] >> 32)
+	st := f.s.byNumber(id)
 	if st == nil {
-		return fmt.Errorf("stream %d is not known", recs[0].stream)
+		return fmt.Errorf("stream %d is not known", id)
 	}
 	st.mu.Lock()
 	w := chunkWriter{f: f, st: st, generation: st.durable.generation, folded: st.folded}
@@ -126,8 +147,8 @@ func (f *folder) stream(recs []foldRecord) error {
 	e := entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, drop: st.dropping}
 	st.mu.Unlock()
 	defer w.close()
-	for i := range recs {
-		r := &recs[i]
+	for _, at := range order {
+		r := &f.recs[uint32(at)]
 		if r.generation < w.generation {
 			if r.upload != nil {
 				f.gone = append(f.gone, r.upload.id)
@@ -262,7 +283,7 @@ func (w *chunkWriter) record(r *foldRecord) error {
 			return err
 		}
 	}
-	if err := w.copy(r.pos, r.length); err != nil {
+	if err := w.copy(int64(r.pos), r.length); err != nil {
 		return err
 	}
 	w.cur.records += int64(r.appends)

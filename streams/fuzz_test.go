@@ -35,8 +35,8 @@ func FuzzManifest(f *testing.F) {
 				t.Fatalf("%+v became %+v", fr, again.frames)
 			}
 		}
-		if payload, _, ok := splitFrame(b); !ok && len(b) > frameHeader {
-			payload = b[frameHeader:] // as if the checksum held
+		if _, _, ok := splitFrame(b); !ok && len(b) > frameHeader {
+			payload := b[frameHeader:] // as if the checksum held
 			if fr, err := decodeFrame(payload); err == nil {
 				fr.encode()
 			}

@@ -22,12 +22,13 @@ type loaded struct {
 	damage   []damage
 	torn     int64 // bytes of a commit that was cut off
 	clean    bool
+	drops    map[*Stream]uint64 // of whom older generations may be left, by the manifest
 }
 
 // load reads manifest, keys, and the segments of the log that are not folded,
 // in order. It changes nothing on the disk.
 func (s *Store) load(open func(string) (vfs.File, error)) (*loaded, error) {
-	l := &loaded{}
+	l := &loaded{drops: map[*Stream]uint64{}}
 	if err := s.loadManifest(l); err != nil {
 		return l, err
 	}
@@ -57,7 +58,12 @@ func (s *Store) loadManifest(l *loaded) (err error) {
 	m := &l.manifest
 	for i := range m.frames {
 		for j := range m.frames[i].entries {
-			s.loadEntry(&m.frames[i].entries[j])
+			e := &m.frames[i].entries[j]
+			st := s.loadEntry(e)
+			delete(l.drops, st)
+			if e.drop {
+				l.drops[st] = e.generation
+			}
 		}
 	}
 	m.frames = nil
@@ -71,7 +77,7 @@ func (s *Store) loadManifest(l *loaded) (err error) {
 }
 
 // loadEntry takes over what the manifest says of a stream.
-func (s *Store) loadEntry(e *entry) {
+func (s *Store) loadEntry(e *entry) *Stream {
 	st := s.byNumber(e.id)
 	if st == nil {
 		if !e.named {
@@ -87,6 +93,7 @@ func (s *Store) loadEntry(e *entry) {
 	st.chunks = mergeChunks(st.chunks, e.chunks)
 	st.durable.length, st.records, st.modified = e.length, e.records, e.modified
 	st.folded = fold{e.length, e.records}
+	return st
 }
 
 // replay applies the records of a segment.

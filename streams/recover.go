@@ -29,6 +29,11 @@ func (s *Store) recover() error {
 			st.tip, st.defined = st.durable, st.exists
 		}
 	}
+	for st, generation := range l.drops {
+		if st.durable.generation == generation {
+			s.dropOld(st, generation)
+		}
+	}
 	return s.recoverUploads()
 }
 
@@ -132,9 +137,6 @@ func (s *Store) recoverUploads() error {
 		}
 		for i := range st.uploads {
 			wanted[path.Base(s.uploadFile(st.uploads[i].id))] = true
-		}
-		if st.dropping && st.listed && len(st.extents) == 0 {
-			s.dropOld(st, st.durable.generation)
 		}
 	}
 	names, err := s.o.FS.List(path.Join(s.dir, uploadsFolder))

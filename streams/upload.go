@@ -40,6 +40,9 @@ func (g *stager) Write(p []byte) (int, error) {
 	if g.s.free.Load() < g.s.o.MinFree {
 		return 0, fmt.Errorf("%w: an upload of %d bytes or more", ErrNoSpace, g.up.length)
 	}
+	if g.up.length>>24 != (g.up.length+int64(len(p)))>>24 {
+		g.s.refreshFree() // every 16 MiB
+	}
 	n, err := g.file.WriteAt(p, g.up.length)
 	g.sha.Write(p[:n])
 	g.up.crc = crc32.Update(g.up.crc, castagnoli, p[:n])
