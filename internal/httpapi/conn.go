@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -12,7 +13,14 @@ import (
 // request and an end that lets the client read its answer.
 type listener struct {
 	net.Listener
-	stall time.Duration
+	stall  time.Duration
+	closed sync.Once
+}
+
+// Close closes the listener; once is enough, and more do no harm.
+func (l *listener) Close() (err error) {
+	l.closed.Do(func() { err = l.Listener.Close() })
+	return err
 }
 
 func (l *listener) Accept() (net.Conn, error) {

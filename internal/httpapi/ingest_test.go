@@ -167,3 +167,91 @@ func zstded(b []byte) []byte {
 	z, _ := zstd.NewWriter(nil)
 	return z.EncodeAll(b, nil)
 }
+
+// Every refusal of an ingestion has its status and a text that helps, keeps
+// nothing, and is counted by its reason.
+func TestIngestRefusals(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.ingest("raw", "raw.mine", entry("x")).want(t, 204, "")
+	const at = "/portal_ingestion_policies/raw/ingest?reference=raw.no"
+	chunk := string(entry("x"))
+	for _, tc := range []struct {
+		name, method, target, kind, body string
+		status                           int
+		text, reason                     string
+	}{
+		{"get", "GET", at, "", "", 400, "Only POST request is allowed.", "bad-method"},
+		{"put", "PUT", at, "", chunk, 400, "Only POST request is allowed.", "bad-method"},
+		{"unknown policy", "POST", "/portal_ingestion_policies/row/ingest?reference=raw.no", "", chunk, 404, "raw, numbers", "unknown-policy"},
+		{"policy in bad escapes", "POST", "/portal_ingestion_policies/%25zz/ingest?reference=raw.no", "", chunk, 404, "%zz", "unknown-policy"},
+		{"no query", "POST", "/portal_ingestion_policies/raw/ingest", "", chunk, 400, "reference=TAG", "missing-reference"},
+		{"empty tag", "POST", "/portal_ingestion_policies/raw/ingest?reference=", "", chunk, 400, "reference=TAG", "missing-reference"},
+		{"reserved tag", "POST", "/portal_ingestion_policies/raw/ingest?reference=_dead", "", chunk, 400, "_dead", ""},
+		{"long tag", "POST", "/portal_ingestion_policies/raw/ingest?reference=" + strings.Repeat("x", 2000), "", chunk, 400, "", ""},
+		{"another policy's stream", "POST", "/portal_ingestion_policies/files/ingest?reference=raw.mine", "", chunk, 409, "raw.mine", ""},
+		{"no body", "POST", at, "", "", 400, "no data", "empty-body"},
+		{"empty field", "POST", at, typeForm, "data_chunk=", 400, "no data", "empty-body"},
+		{"empty gzip", "POST", at, "gzip", string(gzipped(nil)), 400, "no data", "empty-body"},
+		{"bad escape", "POST", at, typeForm, "data_chunk=%9", 400, "percent", "bad-encoding"},
+		{"bad escape in the query", "POST", at + "&data_chunk=%9", "", "", 400, "percent", "bad-encoding"},
+		{"no boundary", "POST", at, typeMultipart, "x", 400, "boundary", "bad-form"},
+		{"no field", "POST", at, typeMultipart + "; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--b--\r\n", 400, "data_chunk", "bad-form"},
+		{"cut form", "POST", at, typeMultipart + "; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"data_chunk\"\r\n\r\ny", 400, "form", "bad-form"},
+		{"broken entries", "POST", "/portal_ingestion_policies/numbers/ingest?reference=numbers.no", "", "\x92\x00", 400, "numbers", ""},
+	} {
+		before := w.s.Stats().Refused[tc.reason]
+		headers := []string{"Content-Type", tc.kind}
+		if tc.kind == "gzip" {
+			headers = []string{"Content-Encoding", tc.kind}
+		}
+		a := w.do(tc.method, tc.target, strings.NewReader(tc.body), headers...)
+		if a.status != tc.status || !strings.Contains(a.body, tc.text) {
+			t.Errorf("%s: %d %q, not %d with %q", tc.name, a.status, a.body, tc.status, tc.text)
+		}
+		if tc.reason != "" && w.s.Stats().Refused[tc.reason] != before+1 {
+			t.Errorf("%s: it was not counted as %s: %v", tc.name, tc.reason, w.s.Stats().Refused)
+		}
+		a = w.do(tc.method, tc.target, strings.NewReader(tc.body), append(headers, "Accept", "application/json")...)
+		if a.status != tc.status || a.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(a.body, `"type":"urn:weir:`) {
+			t.Errorf("%s: as JSON it is %d %s %q", tc.name, a.status, a.header.Get("Content-Type"), a.body)
+		}
+	}
+	w.absent("raw.no")
+	w.absent("numbers.no")
+	if got := w.content("raw.mine"); got != chunk {
+		t.Errorf("the stream of another policy holds %q", got)
+	}
+	if c, _ := w.refused("unknown-policy"); c.Bytes != int64(len(chunk))*4 {
+		t.Errorf("unknown policies took %d bytes, not %d", c.Bytes, len(chunk)*4)
+	}
+}
+
+// A tag as fluentd's plugin puts it in the address, byte for byte.
+func TestIngestRawTags(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for target, tag := range map[string]string{
+		"raw.a/b/c":            "raw.a/b/c",
+		"raw.a:b":              "raw.a:b",
+		"raw.a://b":            "raw.a://b",
+		"raw.a=b&c=d":          "raw.a=b&c=d",
+		"raw.a+b":              "raw.a+b",
+		"raw.100%":             "raw.100%",
+		"raw.\xc3\xa9":         "raw.é",
+		"raw.a%20b":            "raw.a b",
+		"raw.a?b":              "raw.a?b",
+		"raw.ors1_COMP_e0x1A3": "raw.ors1_COMP_e0x1A3",
+	} {
+		c := w.dial()
+		body := entry(tag)
+		c.say(fmt.Sprintf("POST /erp5/portal_ingestion_policies/raw/ingest?reference=%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", target, len(body), body))
+		if a := c.hear("POST"); a.status != 204 {
+			t.Errorf("%s: %d %q", target, a.status, a.body)
+			continue
+		}
+		if got := w.content(tag); got != string(body) {
+			t.Errorf("%s: the stream %q holds %q", target, tag, got)
+		}
+	}
+}

@@ -326,3 +326,29 @@ func TestConcurrentClients(t *testing.T) {
 		t.Errorf("%d bytes of bodies are still held", n)
 	}
 }
+
+// A shutdown that comes before Serve, or while it begins, ends it as well.
+func TestShutdownAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		w := start(t) // its cleanup waits for Serve to return
+		if err := w.s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := start(t)
+	if err := w.s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Serve(l); err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the listener of a server that was shut down is open")
+	}
+}

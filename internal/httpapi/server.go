@@ -76,6 +76,10 @@ type Server struct {
 	draining atomic.Bool
 	ctx      context.Context // of the appends; ends when a Shutdown is given up
 	stop     context.CancelFunc
+
+	mu        sync.Mutex
+	listeners []*listener
+	shut      bool
 }
 
 // answerMemory bounds the bytes of slices on their way to clients.
@@ -141,12 +145,42 @@ func (s *Server) newFasthttp() *fasthttp.Server {
 	}
 }
 
-// Serve answers requests that come to the listener until Shutdown.
+// Serve answers requests that come to the listener until Shutdown, and closes
+// it. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(&listener{Listener: l, stall: s.StallTimeout}); err != nil {
+	wrapped := &listener{Listener: l, stall: s.StallTimeout}
+	if !s.open(wrapped) {
+		return wrapped.Close()
+	}
+	if err := s.http.Serve(wrapped); err != nil {
 		return fmt.Errorf("httpapi: serve %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// open takes note of a listener; it is false after Shutdown. fasthttp knows a
+// listener only some time after Serve, so that a Shutdown in between would
+// leave it open for ever.
+func (s *Server) open(l *listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		return false
+	}
+	s.listeners = append(s.listeners, l)
+	return true
+}
+
+// close closes the listeners, and those to come.
+func (s *Server) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = true
+	var err error
+	for _, l := range s.listeners {
+		err = errors.Join(err, l.Close())
+	}
+	return err
 }
 
 // Drain turns /ready to 503, so that balancers leave. Requests are served on.
@@ -157,7 +191,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // wait for room are given up and the context's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	err := s.http.ShutdownWithContext(ctx)
+	err := errors.Join(s.close(), s.http.ShutdownWithContext(ctx))
 	s.stop()
 	if err != nil {
 		return fmt.Errorf("httpapi: shutdown: %w", err)

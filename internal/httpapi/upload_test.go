@@ -87,3 +87,166 @@ func TestUploadAnswers(t *testing.T) {
 		t.Errorf("the stream holds %q", got)
 	}
 }
+
+// A repetition with the same key is answered and not stored again, whatever
+// the request's form, also after the stream went on.
+func TestUploadIdempotency(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for _, headers := range [][]string{
+		{"Idempotency-Key", "put"},
+		{"Idempotency-Key", "new", "If-None-Match", "*"},
+		{"Idempotency-Key", "part", "Content-Range", "bytes 0-4/5"},
+	} {
+		name := "up." + headers[1]
+		first := w.put("/streams/"+name, "hello", headers...)
+		if first.status != 201 && first.status != 204 {
+			t.Fatalf("%s: %d %q", name, first.status, first.body)
+		}
+		first.wantHeader(t, "Weir-Duplicate", "")
+		w.do("POST", "/streams/"+name, strings.NewReader(" world")).want(t, 200, "")
+		again := w.put("/streams/"+name, "hello", headers...)
+		if again.status != 200 && again.status != 204 {
+			t.Errorf("%s: the repetition is answered with %d %q", name, again.status, again.body)
+		}
+		again.wantHeader(t, "Weir-Duplicate", "true")
+		if got := w.content(name); got != "hello world" {
+			t.Errorf("%s: the stream holds %q", name, got)
+		}
+	}
+	a := w.put("/streams/up.put", "hello", "Idempotency-Key", "put", "Accept", "application/json")
+	a.want(t, 200, `"duplicate":true`)
+	w.put("/streams/up.long", "x", "Idempotency-Key", strings.Repeat("k", maxID+1)).want(t, 400, "Idempotency-Key")
+
+	w.ingest("raw", "raw.once", entry("x"), "Idempotency-Key", "chunk").want(t, 204, "")
+	a = w.ingest("raw", "raw.once", entry("x"), "Idempotency-Key", "chunk")
+	a.want(t, 204, "")
+	a.wantHeader(t, "Weir-Duplicate", "true")
+	if got := w.content("raw.once"); got != string(entry("x")) {
+		t.Errorf("the stream holds %x", got)
+	}
+}
+
+func TestUploadPreconditions(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.put("/streams/up.p", "one", "If-Match", "*").want(t, 412, "")
+	w.put("/streams/up.p", "one", "If-Match", `"2-3"`).want(t, 412, "")
+	w.absent("up.p")
+	w.put("/streams/up.p", "one", "If-None-Match", "*").want(t, 201, "")
+	w.put("/streams/up.p", "two", "If-None-Match", "*").want(t, 412, "exists")
+	w.put("/streams/up.p", "two", "If-None-Match", `"2-3"`).want(t, 400, "If-None-Match")
+	w.put("/streams/up.p", "two", "If-Match", `"2-4"`).want(t, 412, "")
+	w.put("/streams/up.p", "two", "If-Match", `W/"2-3"`).want(t, 412, "")
+	if got := w.content("up.p"); got != "one" {
+		t.Errorf("the stream holds %q", got)
+	}
+	w.put("/streams/up.p", "two", "If-Match", `"2-3"`).want(t, 200, "")
+	w.put("/streams/up.p", "three", "If-Match", "*").want(t, 200, "")
+	w.do("POST", "/streams/up.p", strings.NewReader("!"), "If-Match", `"4-5"`).want(t, 200, "")
+	if got := w.content("up.p"); got != "three!" {
+		t.Errorf("the stream holds %q", got)
+	}
+}
+
+// Of many who create a stream at once, one does.
+func TestOneCreates(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	answers := make(chan int, 8)
+	for i := range cap(answers) {
+		go func() {
+			answers <- w.put("/streams/up.one", strings.Repeat("x", 100+i), "If-None-Match", "*").status
+		}()
+	}
+	counts := map[int]int{}
+	for range cap(answers) {
+		counts[<-answers]++
+	}
+	if counts[201] != 1 || counts[412] != cap(answers)-1 {
+		t.Errorf("the answers are %v", counts)
+	}
+}
+
+// Of many who append the same part at once, one does.
+func TestOneAppends(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.put("/streams/up.part", "abc").want(t, 201, "")
+	answers := make(chan answer, 8)
+	for range cap(answers) {
+		go func() { answers <- w.put("/streams/up.part", "def", "Content-Range", "bytes 3-5/6") }()
+	}
+	counts := map[int]int{}
+	for range cap(answers) {
+		a := <-answers
+		counts[a.status]++
+		if a.status == 400 {
+			a.wantHeader(t, "X-Explanation", "Can only append data")
+		}
+	}
+	if counts[204] != 1 || counts[400] != cap(answers)-1 || w.content("up.part") != "abcdef" {
+		t.Errorf("the answers are %v, the stream holds %q", counts, w.content("up.part"))
+	}
+}
+
+func TestUploadNames(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for escaped, name := range map[string]string{
+		"up.plain":               "up.plain",
+		"up.with%20space":        "up.with space",
+		"up.caf%C3%A9":           "up.café",
+		"up.100%25":              "up.100%",
+		"up.q%3Fx%23y":           "up.q?x#y",
+		"up.plus+sign":           "up.plus+sign",
+		"files/a/b.wav":          "files/a/b.wav",
+		"files%2Fa%2Fc.wav":      "files/a/c.wav",
+		"files/a%2Fchunks":       "files/a/chunks",
+		"up.scheme://x":          "up.scheme://x",
+		"files/.hidden/../x":     "files/.hidden/../x",
+		"up.quote%22%3Cb%3E%27x": "up.quote\"<b>'x",
+	} {
+		c := w.dial()
+		c.say("PUT /streams/" + escaped + " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+		if a := c.hear("PUT"); a.status != 201 {
+			t.Errorf("%s: %d %q", escaped, a.status, a.body)
+			continue
+		}
+		if got := w.content(name); got != "hello" {
+			t.Errorf("%s: the stream %q holds %q", escaped, name, got)
+		}
+		c.say("GET /streams/" + escaped + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.hear("GET").want(t, 200, "hello")
+	}
+	for escaped, status := range map[string]int{
+		"":                                400,
+		"%zz":                             400,
+		"up.x%":                           400,
+		"up.a/chunks":                     400,
+		"_dead":                           400,
+		"_jobs":                           400,
+		"up." + strings.Repeat("x", 2000): 400,
+		"unmatched":                       404,
+	} {
+		c := w.dial()
+		c.say("PUT /streams/" + escaped + " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+		if a := c.hear("PUT"); a.status != status {
+			t.Errorf("%s: %d %q, not %d", escaped, a.status, a.body, status)
+		}
+	}
+	w.put("/streams/small.x", "x").want(t, 201, "")
+}
+
+func TestContentRangeOfMissingStream(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	a := w.put("/streams/up.none", "", "Content-Range", "bytes */*")
+	a.want(t, 308, "")
+	a.wantHeader(t, "Range", "bytes 0--1")
+	w.absent("up.none")
+	w.put("/streams/up.none", "abc", "Content-Range", "bytes 0-2/3").want(t, 204, "")
+	if got := w.content("up.none"); got != "abc" {
+		t.Errorf("the stream holds %q", got)
+	}
+}
