@@ -125,6 +125,7 @@ type Policy struct {
 	Field    string `yaml:"field"`
 	Array    *Array `yaml:"array"`
 	Dedupe   string `yaml:"dedupe"`
+	Check    string `yaml:"check"`
 	MaxBytes Size   `yaml:"max_bytes"`
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir/policies"
 )
 
 // meaning finds what is well written but cannot be.
@@ -18,6 +20,7 @@ func (d *decoder) meaning(c *Config) {
 	d.security(c.Forward)
 	d.stores(c)
 	d.policies(c.Policies)
+	d.envelopes(c)
 	d.jobs(c.Jobs)
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "text", "json")
@@ -161,6 +164,15 @@ func (d *decoder) policies(list []Policy) {
 			d.at(path+".name", fmt.Errorf("%q is already the name of policies[%d] at line %d: rename one", p.Name, j, d.places[fmt.Sprintf("policies[%d].name", j)].line))
 		} else if p.Name != "" {
 			first[p.Name] = i
+		}
+	}
+}
+
+// envelopes tells of settings that need what check: envelope leaves unopened.
+func (d *decoder) envelopes(c *Config) {
+	for i, p := range c.Policies {
+		if p.Check == policies.CheckEnvelope && (c.Forward.SourceAddressKey != "" || c.Forward.SourceHostnameKey != "") {
+			d.at(fmt.Sprintf("policies[%d].check", i), errors.New("envelope leaves records unopened, and forward.source_address_key or source_hostname_key adds a field to each: remove one of them"))
 		}
 	}
 }

@@ -52,6 +52,11 @@ type Policy struct {
 	// Dedupe is "chunk", the sender's chunk id or Idempotency-Key, or
 	// "content", which also takes an equal body for the same one.
 	Dedupe string
+	// Check is CheckEntries, the default, or CheckEnvelope: a message is kept
+	// in its frame as it came and looked at when it is read. The stream then
+	// holds frames of the forward protocol back to back; Router.Entries opens
+	// them.
+	Check string
 	// MaxBytes bounds one batch; 0 is the listener's bound.
 	MaxBytes int64
 }
@@ -72,6 +77,9 @@ type Batch struct {
 	// with Raw the bytes of a body of which nothing is known.
 	Entries []byte
 	Raw     bool
+	// Framed says that Entries are one frame of the forward protocol, for a
+	// policy that checks the envelope alone.
+	Framed  bool
 	Records int // entries; 0 is unknown
 	// ID is the sender's identity of the batch (chunk id, Idempotency-Key);
 	// empty is none.

@@ -14,6 +14,9 @@ func (r *Router) Target(name string) (*streams.Stream, Policy, error) {
 	if err != nil {
 		return nil, Policy{}, err
 	}
+	if p := rt.rule.Policy; p.Check == CheckEnvelope {
+		return nil, Policy{}, fmt.Errorf("%w: policy %q keeps frames of the forward protocol (check: envelope), no files: use another name", ErrData, p.Name)
+	}
 	st, err := r.bind(rt)
 	if err != nil {
 		return nil, Policy{}, err

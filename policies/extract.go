@@ -30,6 +30,12 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 			ErrTooLarge, len(b.Entries), ru.Name, ru.MaxBytes)
 	}
 	asIs := extracted{data: b.Entries, records: b.Records}
+	if ru.Check == CheckEnvelope && len(b.Entries) > 0 {
+		if !b.Framed {
+			asIs.data = w.frame(b)
+		}
+		return asIs, nil
+	}
 	if !b.Raw {
 		if ru.Policy.Keep == Verbatim {
 			return asIs, nil

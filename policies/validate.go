@@ -13,6 +13,12 @@ const (
 	DedupeContent = "content" // by the bytes themselves
 )
 
+// What Policy.Check may be.
+const (
+	CheckEntries  = "entries"  // each entry is looked at before it is kept; the default
+	CheckEnvelope = "envelope" // when it is read
+)
+
 const kindMetrics = "metrics"
 
 // maxPolicyName leaves room for the dead letter stream's name.
@@ -40,6 +46,13 @@ func (p Policy) Validate() map[string]error {
 	set("match", err)
 	set("keep", oneOf(string(p.Keep), "", string(Verbatim), string(Text), string(Bytes)))
 	set("dedupe", oneOf(p.Dedupe, "", DedupeChunk, DedupeContent))
+	set("check", oneOf(p.Check, "", CheckEntries, CheckEnvelope))
+	if p.Check == CheckEnvelope && p.Keep != Verbatim && p.Keep != "" {
+		set("check", fmt.Errorf("envelope keeps whole frames, of which keep: %s takes nothing: write keep: verbatim, or check: entries", p.Keep))
+	}
+	if p.Check == CheckEnvelope && p.Array != nil {
+		set("check", errors.New("envelope leaves frames unopened, and an array needs their entries: remove array, or write check: entries"))
+	}
 	if p.Field != "" && (p.Keep == Verbatim || p.Keep == "") {
 		set("field", errors.New("a policy that keeps verbatim keeps every field: remove field, or write keep: text"))
 	}

@@ -53,15 +53,38 @@ func (r *request) readStream() error {
 		if st == nil {
 			return noStream(name)
 		}
-		err = r.send(resource{
-			size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",
-			open: func(sp span) (io.ReadCloser, error) { return st.Reader(state.Generation, sp.start, sp.end) },
-		})
+		switch f := string(r.ctx.QueryArgs().Peek("format")); f {
+		case "", "raw":
+			err = r.send(resource{
+				size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",
+				open: func(sp span) (io.ReadCloser, error) { return st.Reader(state.Generation, sp.start, sp.end) },
+			})
+		case "msgpack":
+			err = r.sendEntries(st, state)
+		default:
+			return refuse(400, "bad-format", "there is no format %q; write raw or msgpack", f)
+		}
 		if !errors.Is(err, streams.ErrGeneration) {
 			return err
 		}
 	}
 	return err
+}
+
+// sendEntries answers with the msgpack entries of a stream, which are its
+// bytes unless its policy keeps frames. Their length is not known before.
+func (r *request) sendEntries(st *streams.Stream, state streams.State) error {
+	r.ctx.SetContentType("application/msgpack")
+	if r.ctx.IsHead() {
+		r.ctx.Response.SkipBody = true
+		return nil
+	}
+	entries, err := r.s.Policies.Entries(r.s.ctx, st, state.Generation, state.Length)
+	if err != nil {
+		return err
+	}
+	r.ctx.SetBodyStream(entries, -1)
+	return nil
 }
 
 func noStream(name string) *problem {

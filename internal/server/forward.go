@@ -58,6 +58,9 @@ func (k *keeper) put(b *batches) {
 // entries: no policy takes them, so they are kept as dead letters, whole.
 func batch(m *forward.Message, from string, before []policies.Batch) policies.Batch {
 	b := policies.Batch{Tag: tagOf(m.Tag, before), Entries: m.Entries, Records: m.Records, ID: m.Chunk, Peer: from}
+	if m.Envelope != nil {
+		b.Entries, b.Framed = m.Envelope, true
+	}
 	if m.Signal != 0 {
 		b.Entries, b.Records = nil, 0
 		b.Refused = append(b.Refused, policies.Refused{Reason: "signal", Detail: signal(m.Signal), Data: m.Entries})

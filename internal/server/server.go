@@ -205,6 +205,9 @@ func (s *Server) startListeners() (_ func(context.Context) error, err error) {
 func (s *Server) startForward() (_ func(context.Context) error, err error) {
 	o := s.conf.Forward.Options()
 	o.Handler, o.Log, o.AnyRecord = newKeeper(s.router), s.log, true
+	if s.router.HasEnvelopes() {
+		o.Check = s.check
+	}
 	if s.forward, err = forward.NewServer(o); err != nil {
 		return nil, err
 	}
@@ -237,6 +240,14 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	}
 	s.serve("http", nil, func() error { return s.http.Serve(s.bound.http) })
 	return s.http.Shutdown, nil
+}
+
+// check says how much of a tag's messages is looked at before they are kept.
+func (s *Server) check(tag []byte) forward.CheckLevel {
+	if s.router.ChecksEnvelope(tag) {
+		return forward.CheckEnvelope
+	}
+	return forward.CheckEntries
 }
 
 // addressFile tells other programs where a server with port 0 listens.

@@ -24,6 +24,7 @@ forward: {listen: ["127.0.0.1:0"]}
 policies:
   - {name: numbers, match: numbers.**, keep: text, array: {kind: numbers}}
   - {name: raw, match: raw.**, keep: verbatim}
+  - {name: frames, match: frames.**, check: envelope}
 `
 
 func config(t *testing.T, dir string) *conf.Config {
@@ -240,5 +241,33 @@ func TestKeepIsTheAck(t *testing.T) {
 		if n, err := k.Keep(t.Context(), peer, []forward.Message{m}); n != 0 || !errors.Is(err, streams.ErrClosed) {
 			t.Errorf("tag %s: acknowledged %d messages that no store took: %v", m.Tag, n, err)
 		}
+	}
+}
+
+func TestAnEnvelopeIsKeptAsItCameAndOpenedForAReader(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	c, err := net.Dial("tcp", s.Addresses().Forward[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// ["frames.a", bin of one entry, {"chunk": "id"}]
+	frame := "\x93\xa8frames.a\xc4" + string(rune(len(entry))) + entry + "\x81\xa5chunk\xa2id"
+	if _, err := c.Write([]byte(frame)); err != nil {
+		t.Fatal(err)
+	}
+	const ack = "\x81\xa3ack\xa2id"
+	got := make([]byte, len(ack))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != ack {
+		t.Fatalf("ack %q: %v", got, err)
+	}
+	for query, want := range map[string]string{"": frame, "?format=raw": frame, "?format=msgpack": entry} {
+		if _, body := get(t, s, "/streams/frames.a"+query); body != want {
+			t.Errorf("GET with %q: %q, want %q", query, body, want)
+		}
+	}
+	if status, _ := get(t, s, "/streams/frames.a?format=other"); status != http.StatusBadRequest {
+		t.Errorf("an unknown format: %d", status)
 	}
 }
