@@ -42,7 +42,7 @@ func BenchmarkIngest(b *testing.B) {
 			for range b.N {
 				file := filepath.Join(b.TempDir(), "frames")
 				addr := "127.0.0.1:24297"
-				pid := pinned(b, load, "serve", "--addr", addr, "--do", "skip", "--store", file, "--sync", "group", "--gunzip", "klauspost")
+				pid := pinned(b, load, "serve", "--addr", addr, "--do", "skip", "--store", file, "--sync", "group")
 				r := measure(b, load, c, addr, pid)
 				reference = r.perCoreSecond()
 			}
