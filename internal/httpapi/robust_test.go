@@ -352,3 +352,25 @@ func TestShutdownAtOnce(t *testing.T) {
 		t.Error("the listener of a server that was shut down is open")
 	}
 }
+
+// A client that asks for much and takes nothing is let go, from a file as
+// well as from memory.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	w := start(t, func(o *Options) { o.StallTimeout = 300 * time.Millisecond })
+	w.put("/streams/up.large", strings.Repeat("x", 32<<20)).want(t, 201, "")
+	for _, request := range []string{
+		"GET /streams/up.large HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /streams/up.large HTTP/1.1\r\nHost: x\r\nRange: bytes=0-15999999,16000000-31999999\r\n\r\n",
+	} {
+		w.client.CloseIdleConnections()
+		waitFor(t, func() bool { return w.s.Stats().Connections == 0 })
+		c := w.dial()
+		c.say(request)
+		waitFor(t, func() bool { return w.s.Stats().Connections == 1 })
+		waitFor(t, func() bool { return w.s.Stats().Connections == 0 })
+		if n, err := io.Copy(io.Discard, c); n >= 32<<20 {
+			t.Errorf("all %d bytes came, %v; the connection was not ended", n, err)
+		}
+	}
+}

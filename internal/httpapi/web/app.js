@@ -176,7 +176,7 @@ function showArrays(s) {
     const tr = el("tr", { className: g.name === view.group ? "chosen" : "" },
       el("td", {}, name, ...(g.refused ? [el("span", { className: "badge", textContent: `${g.refused} refused` })] : [])),
       el("td", { textContent: g.kind }),
-      el("td", { textContent: names.length > 3 ? `${names.slice(0, 3).join(", ")}, … (${names.length})` : names.join(", "), title: names.join(", ") }),
+      el("td", { textContent: names.length > 2 ? `${names.length}: ${names.join(", ")}` : names.join(", "), title: names.join(", ") }),
       el("td", { className: "n", textContent: number.format(rowsOf(g)) }),
       el("td", { className: "n", textContent: ago(g.modified, s.time) }));
     return tr;
