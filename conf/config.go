@@ -69,7 +69,7 @@ type Security struct {
 	SelfHostname         string   `yaml:"self_hostname"`
 	SharedKey            Secret   `yaml:"shared_key"`
 	UserAuth             bool     `yaml:"user_auth"`
-	AllowAnonymousSource bool     `yaml:"allow_anonymous_source"`
+	AllowAnonymousSource *bool    `yaml:"allow_anonymous_source"` // nil is true
 	Users                []User   `yaml:"users"`
 	Clients              []Client `yaml:"clients"`
 }

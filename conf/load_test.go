@@ -104,7 +104,7 @@ func TestValues(t *testing.T) {
 		t.Errorf("got %q, %q, %v", c.Data, c.HTTP.Listen, c.HTTP.MaxBody)
 	}
 	s := c.Forward.Options().Security
-	if s == nil || s.Hostname != "h" || s.SharedKey != "from file" || s.Users[0].Password != "from env" || !s.DenyAnonymous {
+	if s == nil || s.Hostname != "h" || s.SharedKey != "from file" || s.Users[0].Password != "from env" || s.DenyAnonymous {
 		t.Errorf("got %+v", s)
 	}
 	if !slices.Equal(c.Forward.Listen, []string{"127.0.0.1:9000"}) {

@@ -32,7 +32,7 @@ func (s *Security) options() *forward.Security {
 	}
 	o := &forward.Security{
 		Hostname: s.SelfHostname, SharedKey: s.SharedKey.Value(),
-		UserAuth: s.UserAuth, DenyAnonymous: !s.AllowAnonymousSource,
+		UserAuth: s.UserAuth, DenyAnonymous: s.AllowAnonymousSource != nil && !*s.AllowAnonymousSource,
 	}
 	for _, u := range s.Users {
 		o.Users = append(o.Users, forward.User{Name: u.Username, Password: u.Password.Value()})

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +35,52 @@ func TestNodeLogger(t *testing.T) {
 	cmd := exec.Command(node, "testdata/send.js")
 	cmd.Env = append(cmd.Environ(), "NODE_PATH="+modules)
 	compareSent(t, w, script(t, w, cmd))
+}
+
+// TestSharedKey: with a shared key and users, who knows both is taken, and who
+// does not is refused before anything is kept.
+func TestSharedKey(t *testing.T) {
+	t.Parallel()
+	node := registryPeer(t, "WEIR_NODE", "Node.js")
+	modules := registryPeer(t, "WEIR_NODE_PATH", "@fluent-org/logger")
+	config := filepath.Join(t.TempDir(), "secure.yaml")
+	text := "forward:\n  security:\n    self_hostname: receiver\n    shared_key: a key of some length\n    user_auth: true\n" +
+		"    users:\n      - {username: alice, password: a password of hers}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, "--config", config)
+	sender := func(key, password string) *exec.Cmd {
+		cmd := exec.Command(node, "testdata/send.js")
+		cmd.Env = append(cmd.Environ(), "NODE_PATH="+modules, "KEY="+key, "USER_NAME=alice", "PASSWORD="+password)
+		return cmd
+	}
+	for i, c := range [][2]string{{"another key", "a password of hers"}, {"a key of some length", "another password"}} {
+		cmd := sender(c[0], c[1])
+		host, port, _ := net.SplitHostPort(w.Forward)
+		cmd.Args = append(cmd.Args, host, port)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { cmd.Wait(); close(ended) }()
+		w.await("the refusal is logged", func() bool { return strings.Count(w.logged(), "handshake failed") > i })
+		select { // it gives up, or tries for ever
+		case <-ended:
+		case <-time.After(2 * time.Second):
+			cmd.Process.Kill()
+			<-ended
+		}
+	}
+	c := mustDial(t, w.Forward) // without a handshake
+	c.write(t, packed("js.message.a", encode(entry{1_700_000_000, 0, "x"}), "chunk"))
+	if said := c.closed(t); bytes.Contains(said, []byte("ack")) {
+		t.Errorf("without a handshake: answered with %q", said)
+	}
+	if got := w.stream("js.message.a"); len(got) != 0 {
+		t.Fatalf("%d bytes of senders that were refused are in a stream", len(got))
+	}
+	compareSent(t, w, script(t, w, sender("a key of some length", "a password of hers")))
 }
 
 // A sent is an event that a script says it sent.

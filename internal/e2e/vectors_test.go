@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tinylib/msgp/msgp"
 )
@@ -242,6 +244,8 @@ func (v *vector) replay(t *testing.T, w *weir, again bool) {
 	conns := map[int]*wire{}
 	for i, x := range v.Conversation {
 		switch {
+		case x.Proto == "udp" && x.From == "client" && x.Hex != "":
+			heartbeat(t, w, unhex(t, x.Hex))
 		case x.Proto == "udp":
 		case x.Event == "open" && conns[x.Conn] == nil && x.From == "client":
 			conns[x.Conn] = mustDial(t, w.Forward)
@@ -268,6 +272,24 @@ func (v *vector) replay(t *testing.T, w *weir, again bool) {
 	}
 	if !again {
 		v.compare(t, w, before)
+	}
+}
+
+// heartbeat sends a datagram and wants one zero byte for it.
+func heartbeat(t *testing.T, w *weir, datagram []byte) {
+	t.Helper()
+	c, err := net.Dial("udp", w.Forward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := c.Write(datagram); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 10)
+	if n, err := c.Read(answer); err != nil || !bytes.Equal(answer[:n], []byte{0}) {
+		t.Fatalf("a heartbeat was answered with %x, %v; want 00", answer[:n], err)
 	}
 }
 

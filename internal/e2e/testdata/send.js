@@ -3,6 +3,8 @@
 //
 //   NODE_PATH=… node send.js HOST PORT
 //
+// With KEY (and USER_NAME, PASSWORD) in the environment it does the handshake.
+//
 // Prints what was sent as JSON: a list of [tag, seconds, nanoseconds, record].
 // A record's bytes are given as {"$hex": …}.
 "use strict";
@@ -11,6 +13,8 @@ const { FluentClient, EventTime } = require("@fluent-org/logger");
 const [host, port] = [process.argv[2], Number(process.argv[3])];
 const NOW = 1700000000;
 const sent = [];
+const { KEY, USER_NAME, PASSWORD } = process.env;
+const security = KEY ? { clientHostname: "sender", sharedKey: KEY, username: USER_NAME, password: PASSWORD } : undefined;
 
 const records = () => [
   { message: "hello", n: 1, neg: -7, f: 1.5, ok: true, none: null },
@@ -29,6 +33,7 @@ async function run(eventMode, ack) {
   const prefix = `js.${eventMode.toLowerCase()}${ack ? ".ack" : ""}`;
   const client = new FluentClient(prefix, {
     eventMode,
+    security,
     ack: ack ? { ackTimeout: 10000 } : undefined,
     socket: { host, port, timeout: 10000 },
     disconnect: { waitForPending: true, waitForPendingDelay: 10000, socketDisconnectDelay: 100 },
