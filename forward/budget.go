@@ -47,6 +47,18 @@ func (l *lease) take(n int64, done <-chan struct{}) bool {
 	return true
 }
 
+// spare adds n bytes to the lease when half of the budget is free after that.
+func (l *lease) spare(n int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.used+n > l.max/2 {
+		return false
+	}
+	l.used += n
+	l.held += n
+	return true
+}
+
 // give returns n bytes.
 func (l *lease) give(n int64) {
 	if n == 0 {

@@ -11,7 +11,8 @@ import (
 
 const (
 	smallBuffer = 4 << 10   // what an idle connection holds
-	readBuffer  = 256 << 10 // what a busy one holds, and more only for one message
+	readBuffer  = 256 << 10 // what an active one holds, and more only for one message
+	busyBuffer  = 1 << 20   // what one holds that fills it, while there is memory to spare
 	// idleBuffer is how long a buffer is held after the last bytes.
 	idleBuffer = 250 * time.Millisecond
 	// maxStrays is how many values in a row may be no messages.

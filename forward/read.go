@@ -21,8 +21,11 @@ func (c *conn) fill() error {
 	if c.eof {
 		return io.EOF
 	}
-	if (c.w == len(c.buf) || c.busy && len(c.buf) < readBuffer) && !c.enlarge() {
+	if c.w == len(c.buf) && !c.enlarge() {
 		return errGone
+	}
+	if c.busy {
+		c.widen()
 	}
 	for {
 		wait, patience := c.patience()
@@ -82,24 +85,38 @@ func (c *conn) compact() {
 	}
 }
 
-// enlarge makes the buffer larger: to the common size, then by doubling for a
-// message that needs it, as its bytes come.
+// enlarge makes room in a full buffer: to the common size, then by doubling,
+// for a message that needs it, as its bytes come.
 func (c *conn) enlarge() bool {
-	size := readBuffer
-	if len(c.buf) >= readBuffer {
-		size = 2 * len(c.buf)
-		if need := int(min(c.need, uint64(c.s.o.MaxMessage))); c.cut && need > len(c.buf) && need < size {
-			size = need + smallBuffer
-		}
+	size := max(readBuffer, 2*len(c.buf))
+	if need := int(min(c.need, uint64(c.s.o.MaxMessage))); c.cut && need > len(c.buf) && need < size {
+		size = max(readBuffer, need+smallBuffer)
 	}
 	if !c.lease.take(int64(size), c.s.ctx.Done()) {
 		return false
 	}
+	c.move(size)
+	return true
+}
+
+// widen makes the buffer of a connection larger whose reads fill it, while
+// there is memory to spare: what is read at once is kept with one sync.
+func (c *conn) widen() {
+	size := readBuffer
+	if len(c.buf) >= readBuffer {
+		size = busyBuffer
+	}
+	if len(c.buf) < size && c.lease.spare(int64(size)) {
+		c.move(size)
+	}
+}
+
+// move takes a new buffer, which the lease has already, into use.
+func (c *conn) move(size int) {
 	old := c.buf
 	c.buf = make([]byte, size)
 	copy(c.buf, old[:c.w])
 	c.release(old)
-	return true
 }
 
 // shrink gives back the buffer of a connection that is idle.
