@@ -261,6 +261,88 @@ func TestShutdownAcknowledges(t *testing.T) {
 	}
 }
 
+// TestShutdownReadsTheBacklog has senders without acks that have connected,
+// sent and gone before the server accepts them.
+func TestShutdownReadsTheBacklog(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	s, err := NewServer(Options{Handler: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.backlog = time.Second
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(pack(list{"t", at, record(i)}))
+		c.Close()
+	}
+	served := make(chan error, 1)
+	hold := &heldListener{l.(*net.TCPListener), make(chan struct{})}
+	go func() { served <- s.Serve(hold) }()
+	for tracked := false; !tracked; {
+		s.mu.Lock()
+		tracked = len(s.listeners) == 1
+		s.mu.Unlock()
+	}
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(context.Background()) }()
+	for !s.stopping.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	close(hold.gate)
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, ErrClosed) || len(k.kept()) != 5 {
+		t.Errorf("Serve: %v; kept %d of 5", err, len(k.kept()))
+	}
+}
+
+// A heldListener accepts nothing before its gate opens.
+type heldListener struct {
+	*net.TCPListener
+	gate chan struct{}
+}
+
+func (l *heldListener) Accept() (net.Conn, error) {
+	<-l.gate
+	return l.TCPListener.Accept()
+}
+
+// TestShutdownHearsOnlySoLong has a peer that never stops sending: what was
+// kept is acknowledged, and the shutdown comes to an end.
+func TestShutdownHearsOnlySoLong(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(Options{Handler: &keeper{}, Linger: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk := connect(t, s)
+	go func() {
+		for {
+			if _, err := talk.pipe.Write(pack(list{"t", at, record(1), chunk})); err != nil {
+				return
+			}
+		}
+	}()
+	talk.heard(100)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := s.Stats(); n.Acks != n.Messages["message"] {
+		t.Errorf("%d kept, %d acknowledged", n.Messages["message"], n.Acks)
+	}
+}
+
 // TestShutdownGivesUp has a handler that does not come to an end: its context
 // ends, and there is no ack.
 func TestShutdownGivesUp(t *testing.T) {

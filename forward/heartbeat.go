@@ -10,7 +10,7 @@ import (
 // ServePacket answers heartbeats: one zero byte to each datagram. It returns
 // ErrClosed when the server is shut down, and closes the socket.
 func (s *Server) ServePacket(p net.PacketConn) error {
-	if !s.track(p) {
+	if !s.track(p, nil) {
 		return ErrClosed
 	}
 	defer s.untrack(p)
@@ -18,7 +18,7 @@ func (s *Server) ServePacket(p net.PacketConn) error {
 	for {
 		_, from, err := p.ReadFrom(b[:])
 		if err != nil {
-			if s.draining.Load() {
+			if s.stopping.Load() {
 				return ErrClosed
 			}
 			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {

@@ -31,6 +31,9 @@ func (c *conn) fill() error {
 		wait, patience := c.patience()
 		c.nc.SetReadDeadline(wait)
 		draining := c.s.draining.Load()
+		if draining && time.Now().After(c.s.until) {
+			return errDrained
+		}
 		if draining {
 			c.nc.SetReadDeadline(time.Now().Add(drainQuiet))
 		}

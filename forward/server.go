@@ -31,13 +31,16 @@ type Server struct {
 	ctx    context.Context // ends when a shutdown gives up
 	cancel context.CancelFunc
 
-	draining atomic.Bool
+	stopping atomic.Bool   // no listener is taken any more
+	draining atomic.Bool   // connections read what has arrived, and end
 	drained  chan struct{} // closed when draining begins
+	backlog  time.Duration // how long a shutdown accepts what has connected
+	until    time.Time     // when draining stops to read; set before draining
 
 	mu        sync.Mutex
-	until     time.Time // when draining stops to read
 	listeners map[closer]struct{}
 	conns     map[*conn]struct{}
+	accepting sync.WaitGroup // calls of Serve
 	done      sync.WaitGroup // connections
 }
 
@@ -59,6 +62,7 @@ func NewServer(o Options) (*Server, error) {
 		inflaters: newInflaters(runtime.GOMAXPROCS(0)),
 		random:    func(b []byte) { rand.Read(b) },
 		slots:     make(chan struct{}, o.MaxConnections),
+		backlog:   drainQuiet,
 		drained:   make(chan struct{}),
 		listeners: map[closer]struct{}{}, conns: map[*conn]struct{}{},
 	}
@@ -71,9 +75,10 @@ func NewServer(o Options) (*Server, error) {
 // down, when it returns ErrClosed. It closes the listener. A TLS listener's
 // connections make their handshake here, within Options.HandshakeTimeout.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.track(l) {
+	if !s.track(l, &s.accepting) {
 		return ErrClosed
 	}
+	defer s.accepting.Done()
 	defer s.untrack(l)
 	for pause := time.Duration(0); ; {
 		nc, err := l.Accept()
@@ -84,7 +89,7 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			continue
 		}
-		if s.draining.Load() {
+		if s.stopping.Load() {
 			return ErrClosed
 		}
 		if !isTemporary(err) {
@@ -107,13 +112,17 @@ func isTemporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-// track remembers what Shutdown must close; false when it already began.
-func (s *Server) track(l closer) bool {
+// track remembers what Shutdown must close, and counts it in busy if that is
+// given; false when Shutdown already began.
+func (s *Server) track(l closer, busy *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if s.stopping.Load() {
 		l.Close()
 		return false
+	}
+	if busy != nil {
+		busy.Add(1)
 	}
 	s.listeners[l] = struct{}{}
 	return true
@@ -184,9 +193,11 @@ const (
 // handlers are told to give up, connections are closed as they are, without
 // acks for what is not kept, and the error is the context's.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting(ctx)
 	s.mu.Lock()
-	if !s.draining.Swap(true) {
+	if !s.draining.Load() {
 		s.until = time.Now().Add(drainMost)
+		s.draining.Store(true)
 		close(s.drained)
 	}
 	for l := range s.listeners {
@@ -197,9 +208,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
-	finished := make(chan struct{})
-	go func() { s.done.Wait(); close(finished) }()
 	defer s.cancel()
+	finished := ended(&s.done)
 	select {
 	case <-finished:
 		return nil
@@ -213,4 +223,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	<-finished
 	return ctx.Err()
+}
+
+// stopAccepting takes the connections that the kernel has already accepted:
+// their senders, if they want no acks, think that what they sent has arrived.
+func (s *Server) stopAccepting(ctx context.Context) {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	for l := range s.listeners {
+		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
+			d.SetDeadline(time.Now().Add(s.backlog))
+		} else {
+			l.Close()
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case <-ended(&s.accepting):
+	case <-time.After(2 * s.backlog): // a connection waits for its slot
+	case <-ctx.Done():
+	}
+}
+
+// ended gives a channel that is closed when a group is done.
+func ended(g *sync.WaitGroup) <-chan struct{} {
+	c := make(chan struct{})
+	go func() { g.Wait(); close(c) }()
+	return c
 }
