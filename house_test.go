@@ -417,6 +417,15 @@ func isTable(e ast.Expr) bool {
 	return ok && a.Len != nil
 }
 
+// TestDesigns: a hard package says why it is as it is.
+func TestDesigns(t *testing.T) {
+	for _, p := range []string{"forward", "policies", "streams", "arrays", "internal/httpapi"} {
+		if b, err := os.ReadFile(filepath.Join(p, "DESIGN.md")); err != nil || len(b) < 1000 {
+			t.Errorf("%s/DESIGN.md has %d bytes, %v", p, len(b), err)
+		}
+	}
+}
+
 var badName = regexp.MustCompile(`(Manager|Helper|Helpers|Util|Utils|Impl|Base)$|^I[A-Z][a-z]`)
 
 // stutters are names that begin as their package does, and why.
@@ -562,6 +571,12 @@ func TestModules(t *testing.T) {
 	listed := map[string]bool{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([^|]+) \\| ([^|]+) \\| ([^|]+) \\|$").FindAllStringSubmatch(string(b), -1) {
 		listed[m[1]] = true
+		for _, p := range allPackages(t) {
+			uses := slices.ContainsFunc(p.Imports, func(i string) bool { return i == m[1] || strings.HasPrefix(i, m[1]+"/") })
+			if uses && !strings.Contains(m[3], "`"+p.name()+"`") {
+				t.Errorf("docs/modules.md does not say that %s uses %s", p.name(), m[1])
+			}
+		}
 		for _, column := range m[2:] {
 			if strings.TrimSpace(column) == "" {
 				t.Errorf("docs/modules.md: an empty column for %s", m[1])
