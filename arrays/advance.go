@@ -86,7 +86,7 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 	}
 	more = done < n && g.table.full() || g.commit.Offset+int64(max(n, done)) < now.Length
 	if done == 0 && g.dir == g.s.path(g.name) {
-		g.table.reset()
+		g.table.reset(more)
 		return more, nil
 	}
 	if err := g.refuse(ctx, st, src, now.Length); err != nil {
@@ -173,7 +173,7 @@ func (g *group) keep(n int64, more bool) error {
 	for _, k := range count {
 		c.Refused += k
 	}
-	t.reset()
+	t.reset(more)
 	t.first = c.Rows
 	var err error
 	if c.State, err = json.Marshal(savedState{must(json.Marshal(g.decoder.state())), &t.refused}); err != nil {

@@ -47,7 +47,7 @@ func feed(t testing.TB, spec Spec, data []byte, cuts []int, limit int, again fun
 			out.refused = append(out.refused, tab.refused.out...)
 			out.rows += int64(tab.rows)
 			out.offset += int64(n)
-			tab.reset()
+			tab.reset(true)
 			tab.first = out.rows
 			if again() {
 				d, tab = reload(t, spec, d, tab)

@@ -159,6 +159,7 @@ func (g *group) publish() error {
 		return fmt.Errorf("arrays: commit %s: %w", g.name, err)
 	}
 	if g.dir != final {
+		g.view.Store(nil) // who reads files now looks again, and waits for g.mu
 		if err := g.s.install(g.name, g.dir); err != nil {
 			return err
 		}

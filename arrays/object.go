@@ -31,28 +31,35 @@ type Object struct {
 //
 // The chunk that still fills is given as a copy of its published rows, so that
 // its bytes and its ETag belong together.
-func (s *Store) Object(name, key string) (Object, error) {
+func (s *Store) Object(name, key string) (o Object, err error) {
 	if name == "" && key == "zarr.json" {
 		return jsonObject([]byte(rootJSON), time.Time{}), nil
 	}
-	v, err := s.look(name)
-	if err != nil {
-		return Object{}, err
-	}
+	err = s.read(name, func(v *view) error {
+		if o.Body != nil { // of a group that was replaced meanwhile
+			o.Body.Close()
+		}
+		o, err = s.object(v, key)
+		return err
+	})
+	return o, err
+}
+
+func (s *Store) object(v *view, key string) (Object, error) {
 	if key == "zarr.json" {
 		return jsonObject(v.json, v.Modified), nil
 	}
 	array, rest, _ := strings.Cut(key, "/")
-	c, ok := v.column(array)
-	if !ok {
-		return Object{}, fmt.Errorf("%w: key %q of group %q", ErrNotFound, key, name)
+	c, err := v.array(array)
+	if err != nil {
+		return Object{}, err
 	}
 	if rest == "zarr.json" {
 		return jsonObject(c.doc(v.Rows), v.Modified), nil
 	}
 	index, ok := v.chunkIndex(c, rest)
 	if !ok {
-		return Object{}, fmt.Errorf("%w: key %q of group %q", ErrNotFound, key, name)
+		return Object{}, fmt.Errorf("%w: key %q of group %q", ErrNotFound, key, v.Stream)
 	}
 	return s.chunkObject(v, c, index)
 }

@@ -24,8 +24,16 @@ const plotBytes = 64 << 20
 // buckets, in bounded memory and time: where the rows have more than 64 MiB,
 // there are no more buckets than chunks in that, and of each bucket one chunk,
 // or its rows in it, stands for the rest. Bounds are those of Slice.
-func (s *Store) Plot(name, array string, column int, start, stop int64, points int) (Plot, error) {
-	v, c, err := s.array(name, array)
+func (s *Store) Plot(name, array string, column int, start, stop int64, points int) (p Plot, err error) {
+	err = s.read(name, func(v *view) error {
+		p, err = s.plot(v, array, column, start, stop, points)
+		return err
+	})
+	return p, err
+}
+
+func (s *Store) plot(v *view, array string, column int, start, stop int64, points int) (Plot, error) {
+	c, err := v.array(array)
 	if err != nil {
 		return Plot{}, err
 	}

@@ -13,8 +13,16 @@ type Slice struct {
 // Slice reads rows [start, stop) of an array; negative bounds count from the
 // end, and bounds beyond the rows are cut to them. It reads no more than max
 // bytes, but one row at least, and says in Rows how far it came.
-func (s *Store) Slice(name, array string, start, stop int64, max int) (Slice, error) {
-	v, c, err := s.array(name, array)
+func (s *Store) Slice(name, array string, start, stop int64, max int) (out Slice, err error) {
+	err = s.read(name, func(v *view) error {
+		out, err = s.slice(v, array, start, stop, max)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) slice(v *view, array string, start, stop int64, max int) (Slice, error) {
+	c, err := v.array(array)
 	if err != nil {
 		return Slice{}, err
 	}
@@ -44,17 +52,13 @@ func bounds(b, rows int64) int64 {
 	return min(max(b, 0), rows)
 }
 
-// array finds an array that is published.
-func (s *Store) array(name, array string) (*view, columnView, error) {
-	v, err := s.look(name)
-	if err != nil {
-		return nil, columnView{}, err
-	}
-	c, ok := v.column(array)
+// array finds an array.
+func (v *view) array(name string) (columnView, error) {
+	c, ok := v.column(name)
 	if !ok {
-		return nil, c, fmt.Errorf("%w: array %q of group %q", ErrNotFound, array, name)
+		return c, fmt.Errorf("%w: array %q of group %q", ErrNotFound, name, v.Stream)
 	}
-	return v, c, nil
+	return c, nil
 }
 
 // rows gives the rows [row, stop) as far as they are in one chunk.

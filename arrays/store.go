@@ -198,6 +198,30 @@ func (s *Store) look(name string) (*view, error) {
 	return nil, fmt.Errorf("%w: group %q", ErrNotFound, name)
 }
 
+// current tells whether a view is still of the group that is in its place, so
+// that what was read meanwhile belongs to it.
+func (s *Store) current(name string, v *view) bool {
+	s.mu.Lock()
+	g := s.groups[name]
+	s.mu.Unlock()
+	now := g.view.Load()
+	return now != nil && now.Build == v.Build
+}
+
+// read reads files of a group by a view of it, again where the group was
+// replaced meanwhile.
+func (s *Store) read(name string, by func(v *view) error) error {
+	for {
+		v, err := s.look(name)
+		if err != nil {
+			return err
+		}
+		if err = by(v); s.current(name, v) {
+			return err
+		}
+	}
+}
+
 // changed notes that a group is ahead of what is synced, and published.
 func (s *Store) changed(g *group) {
 	s.mu.Lock()

@@ -9,7 +9,7 @@ import (
 // run brings the arrays' own zarr.json up to date and syncs, now and then.
 func (s *Store) run() {
 	defer close(s.done)
-	docs, sync := time.NewTicker(min(docsLatest/2, s.o.SyncEvery)), time.NewTicker(s.o.SyncEvery)
+	docs, sync := time.NewTicker(docsRound), time.NewTicker(s.o.SyncEvery)
 	defer docs.Stop()
 	defer sync.Stop()
 	for {
@@ -18,7 +18,7 @@ func (s *Store) run() {
 		case <-s.stop:
 			return
 		case <-docs.C:
-			err = s.follow()
+			err = s.follow(false)
 		case <-sync.C:
 			err = s.sync()
 		}
@@ -37,19 +37,6 @@ func (s *Store) unsynced() []*group {
 		gs = append(gs, g)
 	}
 	return gs
-}
-
-// follow writes the arrays' zarr.json that are behind.
-func (s *Store) follow() error {
-	var errs []error
-	for _, g := range s.unsynced() {
-		g.mu.Lock()
-		if g.loaded && g.decoder != nil && g.dir == s.path(g.name) {
-			errs = append(errs, g.writeDocs())
-		}
-		g.mu.Unlock()
-	}
-	return errors.Join(errs...)
 }
 
 // sync puts everything that is published now on stable storage, and notes for
@@ -108,7 +95,7 @@ func (g *group) note() error {
 
 // settle leaves everything synced, and says so on stable storage.
 func (s *Store) settle() error {
-	err := errors.Join(s.follow(), s.sync())
+	err := errors.Join(s.follow(true), s.sync())
 	if err == nil {
 		err = s.fs.SyncAll(s.dir)
 	}

@@ -94,15 +94,13 @@ func (t *table) put(c *column) {
 	t.rowBytes += c.rowBytes()
 }
 
-// keepCapacity is how much memory of a column's data stays for the next step.
-const keepCapacity = 64 << 10
-
-// reset forgets the rows, which were written, and the refusals.
-func (t *table) reset() {
+// reset forgets the rows, which were written, and what was refused. Memory is
+// kept only where the next rows follow at once: there are many tables.
+func (t *table) reset(more bool) {
 	t.rows = 0
 	t.refused.reset()
 	for _, c := range t.columns {
-		if cap(c.data) > keepCapacity {
+		if !more {
 			c.data = nil
 		}
 		c.data = c.data[:0]
