@@ -37,37 +37,38 @@ type keyPlace struct {
 // A keyTable remembers keys in two generations: when the young one is full or
 // old, it becomes the old one, and the old one is forgotten.
 type keyTable struct {
-	young, old map[keyID]keyPlace
+	young, old *keySet
 	since      int64 // time of the young generation's first key, in ns
 	max        int   // keys of one generation
 	age        time.Duration
 }
 
 func newKeyTable(keys int, age time.Duration) *keyTable {
-	return &keyTable{young: map[keyID]keyPlace{}, max: max(1, keys/2), age: age}
+	n := max(1, keys/2)
+	return &keyTable{young: newKeySet(n), old: newKeySet(n), max: n, age: age}
 }
 
 func (t *keyTable) get(id keyID) (keyPlace, bool) {
-	if p, ok := t.young[id]; ok {
+	if p, ok := t.young.get(id); ok {
 		return p, true
 	}
-	p, ok := t.old[id]
-	return p, ok
+	return t.old.get(id)
 }
 
 func (t *keyTable) put(id keyID, p keyPlace, now int64) {
-	if len(t.young) == 0 {
+	if t.young.n == 0 {
 		t.since = now
 	}
-	if len(t.young) >= t.max || now-t.since > int64(t.age) {
-		t.old, t.young, t.since = t.young, map[keyID]keyPlace{}, now
+	if t.young.n >= t.max || now-t.since > int64(t.age) {
+		t.old, t.young, t.since = t.young, t.old, now
+		t.young.clear()
 	}
-	t.young[id] = p
+	t.young.put(id, p)
 }
 
 func (t *keyTable) forget(id keyID) {
-	delete(t.young, id)
-	delete(t.old, id)
+	t.young.remove(id)
+	t.old.remove(id)
 }
 
-func (t *keyTable) len() int { return len(t.young) + len(t.old) }
+func (t *keyTable) len() int { return t.young.n + t.old.n }
