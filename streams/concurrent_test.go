@@ -103,9 +103,18 @@ func TestSameKeyAtOnce(t *testing.T) {
 	defer s.Close()
 	st := mustCreate(t, s, "a")
 	mustAppend(t, s, Record{Stream: st, Data: []byte("first")})
-	for round := range 6 {
+	for round := range 8 {
 		gate.Lock()
 		fail = round%2 == 1
+		ahead := make(chan error, 1)
+		if round >= 4 { // another commit is on its way: the key's is being filled
+			go func() {
+				ahead <- s.Append(context.Background(), []Record{{Stream: mustCreate(t, s, "other"), Data: []byte("x")}}, make([]Result, 1))
+			}()
+			waitFor(s, func() bool { return s.syncing != nil })
+		} else {
+			ahead <- nil
+		}
 		answers := make(chan Result, 20)
 		for range 20 {
 			go func() {
@@ -114,16 +123,23 @@ func TestSameKeyAtOnce(t *testing.T) {
 				answers <- res[0]
 			}()
 		}
+		known := keyID{st.id, Key{1, byte(round)}}
+		waitFor(s, func() bool { _, ok := s.keys.get(known); return ok })
 		for range 1000 {
 			runtime.Gosched()
 		}
+		var early []Result
 		select {
 		case r := <-answers:
-			t.Fatalf("round %d: answered %+v while nothing was synced", round, r)
+			early = append(early, r)
 		default:
 		}
 		failing := fail
 		gate.Unlock()
+		if len(early) > 0 {
+			t.Fatalf("round %d: answered %+v while nothing was synced", round, early)
+		}
+		<-ahead
 		stored := 0
 		for range 20 {
 			r := <-answers
@@ -141,8 +157,116 @@ func TestSameKeyAtOnce(t *testing.T) {
 			t.Fatalf("round %d: %+v", round, r)
 		}
 	}
-	if got := string(readAll(t, st)); got != "firstxxxxxx" {
+	if got := string(readAll(t, st)); got != "firstxxxxxxxx" {
 		t.Fatalf("%q", got)
+	}
+}
+
+// waitFor waits until something holds under the store's lock.
+func waitFor(s *Store, holds func() bool) {
+	for {
+		s.mu.Lock()
+		ok := holds()
+		s.mu.Unlock()
+		if ok {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// TestPinnedSegment: a segment that a reader holds is folded, and not used
+// again before the reader is done.
+func TestPinnedSegment(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	defer s.Close()
+	st := mustCreate(t, s, "a")
+	want := identified(1, 3000)
+	mustAppend(t, s, Record{Stream: st, Data: want})
+	pl, seg, err := st.find(1, 0)
+	if err != nil || seg == nil {
+		t.Fatal(err)
+	}
+	churn := func() {
+		for range 150 {
+			mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
+		}
+		if err := waitFolded(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	churn()
+	if now, _, _ := st.find(1, 0); now.segment != 0 {
+		t.Fatal("the test wants the bytes folded")
+	}
+	got := make([]byte, len(want))
+	if _, err := seg.file.ReadAt(got, pl.at); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("other bytes under a reader: %v", err)
+	}
+	generation := seg.generation
+	seg.unpin()
+	churn()
+	if seg.generation == generation {
+		t.Fatal("the segment is not used again")
+	}
+}
+
+// TestChanges: one commit tells of all its streams, each once, to all who watch.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	defer s.Close()
+	watch := []*Changes{s.Changes(), s.Changes()}
+	var recs []Record
+	for i := range 9 {
+		recs = append(recs, Record{Stream: mustCreate(t, s, fmt.Sprint(i%3)), Data: []byte("x")})
+	}
+	if err := s.Append(context.Background(), recs, make([]Result, 9)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range watch {
+		grown, err := c.Next(context.Background())
+		if err != nil || len(grown) != 3 {
+			t.Fatalf("%d streams, %v", len(grown), err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		if again, err := c.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("told twice: %v %v", again, err)
+		}
+		cancel()
+		c.Close()
+		if _, err := c.Next(context.Background()); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestApplyTwice: a record that a stream has already changes nothing.
+func TestApplyTwice(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	defer s.Close()
+	st := mustCreate(t, s, "a")
+	mustAppend(t, s, Record{Stream: st, Data: make([]byte, 100)})
+	mustAppend(t, s, Record{Stream: st, Data: make([]byte, 50), Reset: true})
+	mustAppend(t, s, Record{Stream: st, Data: make([]byte, 50)})
+	before, extents := st.State(), len(st.extents)
+	for _, r := range []logRecord{
+		{generation: 1, offset: 0, length: 100, appends: 1},
+		{generation: 2, offset: 0, length: 50, appends: 1, reset: true},
+		{generation: 2, offset: 50, length: 50, appends: 1},
+	} {
+		st.mu.Lock()
+		st.apply(&r, 1, 512, 1, false)
+		st.mu.Unlock()
+	}
+	if after := st.State(); after != before || len(st.extents) != extents {
+		t.Fatalf("%+v became %+v", before, after)
+	}
+	w := chunkWriter{generation: 2, folded: fold{100, 2}}
+	if err := w.record(&foldRecord{generation: 2, offset: 50, length: 50, appends: 1}); err != nil || w.folded != (fold{100, 2}) || w.dirty {
+		t.Fatalf("folded twice: %+v %v", w.folded, err)
 	}
 }
 
