@@ -43,9 +43,29 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		r.fail(err)
 		return
 	}
+	if r.foreign() {
+		r.fail(refuse(403, "foreign-origin", "a page of another site may not write here"))
+		return
+	}
 	if err := r.route.serve(r); err != nil {
 		r.fail(err)
 	}
+}
+
+// foreign tells whether a browser sends the request for a page of another
+// site, which could else write to a weir that its user's machine can reach.
+// Other clients send neither header.
+func (r *request) foreign() bool {
+	if r.ctx.IsGet() || r.ctx.IsHead() {
+		return false
+	}
+	h := &r.ctx.Request.Header
+	if site := h.Peek("Sec-Fetch-Site"); len(site) > 0 {
+		return string(site) != "same-origin" && string(site) != "none"
+	}
+	origin := h.Peek(fasthttp.HeaderOrigin)
+	_, host, _ := bytes.Cut(origin, []byte("://"))
+	return len(origin) > 0 && !bytes.EqualFold(host, h.Host())
 }
 
 // ambiguous tells whether the head gives the body's end in two ways. fasthttp

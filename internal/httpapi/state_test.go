@@ -216,3 +216,33 @@ func TestNewRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+// A page of another site cannot write through its reader's browser; reading is
+// the browser's own matter, since no answer allows it.
+func TestForeignPages(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for _, tc := range []struct {
+		headers []string
+		status  int
+	}{
+		{nil, 200},
+		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", w.base}, 200},
+		{[]string{"Sec-Fetch-Site", "none"}, 200},
+		{[]string{"Origin", w.base}, 200},
+		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, 403},
+		{[]string{"Sec-Fetch-Site", "same-site", "Origin", "http://other.example"}, 403},
+		{[]string{"Origin", "http://evil.example"}, 403},
+		{[]string{"Origin", "null"}, 403},
+		{[]string{"Origin", "http://" + w.addr + ".evil.example"}, 403},
+	} {
+		w.put("/streams/up.csrf", "before")
+		a := w.put("/streams/up.csrf", "after", tc.headers...)
+		if a.status != tc.status || (w.content("up.csrf") == "after") != (tc.status == 200) {
+			t.Errorf("%v: %d %q, the stream holds %q", tc.headers, a.status, a.body, w.content("up.csrf"))
+		}
+		if a := w.get("/streams/up.csrf", tc.headers...); a.status != 200 || a.header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%v: reading gives %d %v", tc.headers, a.status, a.header)
+		}
+	}
+}
