@@ -189,9 +189,15 @@ func (c *Client) Call(ctx context.Context, verb string, in, out any) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
+	b, _, err := c.exchange(ctx, method, path, contentType, body)
+	return b, err
+}
+
+// exchange gives the body of a success, and where a redirection leads.
+func (c *Client) exchange(ctx context.Context, method, path, contentType string, body []byte) (_ []byte, location string, _ error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("slap: %s: %w", path, err)
+		return nil, "", fmt.Errorf("slap: %s: %w", path, err)
 	}
 	r.Header.Set("User-Agent", "weir")
 	if contentType != "" {
@@ -207,22 +213,22 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	answer, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("slap: %s: %w", short, ctx.Err())
+			return nil, "", fmt.Errorf("slap: %s: %w", short, ctx.Err())
 		}
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, MaxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: the answer broke off: %w", ErrUnreachable, short, err)
+		return nil, "", fmt.Errorf("%w: %s: the answer broke off: %w", ErrUnreachable, short, err)
 	}
 	if len(b) > MaxAnswer {
-		return nil, fmt.Errorf("slap: %s: the answer is larger than %d bytes", short, MaxAnswer)
+		return nil, "", fmt.Errorf("slap: %s: the answer is larger than %d bytes", short, MaxAnswer)
 	}
 	if answer.StatusCode/100 != 2 {
-		return nil, &StatusError{Status: answer.StatusCode, Path: short, Text: excerpt(b)}
+		return nil, answer.Header.Get("Location"), &StatusError{Status: answer.StatusCode, Path: short, Text: excerpt(b)}
 	}
-	return b, nil
+	return b, "", nil
 }
 
 // excerpt makes one line of text of an error's body, which may be HTML.

@@ -44,6 +44,9 @@ func main() {
 // run executes a command line and gives its exit code.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
+	if len(args) > 0 && args[0] == "slap" {
+		args = spread(args)
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var e exit

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -98,7 +99,24 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 		return fmt.Errorf("slap: listen: %w", err)
 	}
 	fmt.Fprintf(out, "listening slap    %s\ndata              %s\n", l.Addr(), c.Data)
+	at := filepath.Join(c.Data, "addresses.json")
+	if err := writeAddress(at, l.Addr().String()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer os.Remove(at)
 	return serveSlap(ctx, l, m)
+}
+
+// writeAddress tells other programs where a master with port 0 listens.
+func writeAddress(name, address string) error {
+	b, err := json.Marshal(map[string]string{"slap": address})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name+".tmp", append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("slap: addresses: %w", err)
+	}
+	return os.Rename(name+".tmp", name)
 }
 
 // serveSlap serves until the context ends, and finishes what was begun.

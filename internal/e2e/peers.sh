@@ -8,6 +8,7 @@
 # WEIR_CACHE is the folder for what is installed, $HOME/.cache/weir by default.
 # Variables that are set already are left alone:
 #   WEIR_PYTHON     a Python with peers/requirements.txt
+#   WEIR_PYTHON_SLAPOS  a Python with peers/slapos.txt
 #   WEIR_NODE       node itself
 #   WEIR_NODE_PATH  a node_modules folder with peers/package.json
 #   WEIR_CHROMIUM   a Chromium that runs headless
@@ -74,6 +75,28 @@ get_python() {
 	export WEIR_PYTHON=$venv/bin/python
 }
 
+# get_slapos makes a Python of its own for slapos.core, whose pins differ.
+get_slapos() {
+	[ -n "${WEIR_PYTHON_SLAPOS:-}" ] && return
+	type -P python3 >/dev/null || { lacking slapos.core "there is no python3"; return; }
+	local pins venv site
+	pins=$(python3 --version 2>&1 | cat - "$here/peers/slapos.txt" "$here/peers/slapos_old_python.py" | stamp -)
+	venv=$cache/slapos-$pins
+	if [ ! -e "$venv/.done" ]; then
+		say "installing slapos.core into $venv"
+		rm -rf "$venv"
+		if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
+			-r "$here/peers/slapos.txt" &&
+			site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])') &&
+			cp "$here/peers/slapos_old_python.py" "$site/" && echo 'import slapos_old_python' >"$site/slapos_old_python.pth" &&
+			touch "$venv/.done"; } >>"$log" 2>&1 </dev/null; then
+			lacking slapos.core "$(tail -n 1 "$log"); see $log"
+			return
+		fi
+	fi
+	export WEIR_PYTHON_SLAPOS=$venv/bin/python
+}
+
 get_node() {
 	if [ -z "${WEIR_NODE:-}" ]; then
 		need node nodejs || { lacking node "install Node.js 18 or later"; return; }
@@ -121,6 +144,7 @@ flock 9 2>/dev/null || true
 need "${CC:-gcc}" gcc libc6-dev || lacking gcc "install a C compiler"
 need curl curl ca-certificates || lacking curl "install curl"
 get_python
+get_slapos
 get_node
 get_chromium
 exec 9>&-
@@ -131,7 +155,7 @@ if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
 	exit 1
 fi
 if [ $# = 0 ]; then
-	for name in WEIR_PYTHON WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM; do
+	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM; do
 		[ -n "${!name:-}" ] && echo "$name=${!name}"
 	done
 	exit 0

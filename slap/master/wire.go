@@ -131,8 +131,9 @@ func sharedObject(s *shared, host *partition) *slap.Object {
 // goneObject answers a request to destroy what is not there.
 func goneObject(r *request) *slap.Object {
 	return &slap.Object{Class: "SoftwareInstance", Args: slap.Tuple{}, Attributes: map[string]any{
-		"slap_computer_id": nil, "slap_computer_partition_id": nil, "slap_server_url": serverURL,
+		// The library refuses none here, and takes empty text.
+		"slap_computer_id": "", "slap_computer_partition_id": "", "slap_server_url": serverURL,
 		"slap_software_release_url": r.software, "slap_software_type": r.kind, "ip_list": []any{}, "connection_xml": nil,
-		"_connection_dict": map[string]any{}, "_parameter_dict": r.parameters, "_requested_state": destroyed,
+		"_connection_dict": map[string]any{}, "_parameter_dict": orEmpty(r.parameters), "_requested_state": destroyed,
 	}}
 }
