@@ -1,0 +1,53 @@
+package streams
+
+import "time"
+
+// keeperLoop folds full segments and keeps a spare one.
+func (s *Store) keeperLoop() {
+	defer close(s.kept)
+	backoff := time.Duration(0)
+	for {
+		err := s.keep()
+		s.foldFailed.Store(err != nil)
+		s.folded.notify()
+		var again <-chan time.Time
+		if err != nil {
+			s.o.Log.Error("streams: fold failed", "error", err)
+			backoff = min(max(2*backoff, backoffMin), backoffMax)
+			again = time.After(backoff)
+		} else {
+			backoff = 0
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+		case <-again:
+		}
+	}
+}
+
+func (s *Store) keep() error {
+	for {
+		select {
+		case <-s.stop:
+			return nil
+		default:
+		}
+		seg := s.log.oldest(s.o.LiveSegments)
+		if seg == nil {
+			return s.log.spare()
+		}
+		if err := s.foldOldest(seg); err != nil {
+			return err
+		}
+		s.folded.notify()
+	}
+}
+
+func (s *Store) wakeKeeper() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
