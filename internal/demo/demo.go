@@ -36,6 +36,7 @@ type demo struct {
 	client *http.Client
 	expect []expectation
 	usage  []string // streams of the resource consumption
+	run    string   // ends the names of streams that go on, so that each run has its own
 }
 
 // An expectation is what a group must come to hold.
@@ -51,7 +52,7 @@ const arrival = 20 * time.Second
 // the arrays' lengths against what was sent, and prints how to look at them.
 // Unless Once it goes on with a sample a second until the context ends.
 func Run(ctx context.Context, o Options) error {
-	d := &demo{o: o, base: "http://" + o.HTTP, client: &http.Client{Timeout: time.Minute}}
+	d := &demo{o: o, base: "http://" + o.HTTP, client: &http.Client{Timeout: time.Minute}, run: time.Now().Format("20060102-150405.000")}
 	for _, step := range []func(context.Context) error{d.sendWavs, d.sendUsage, d.sendNumbers, d.check} {
 		if err := step(ctx); err != nil {
 			return err
@@ -87,7 +88,7 @@ func (d *demo) sendWavs(ctx context.Context) error {
 }
 
 func (d *demo) sendWav(ctx context.Context, name string, wav []byte, frames int64) error {
-	uploaded, sent := "wavs.put."+name, fmt.Sprintf("wavs.bin.%s.%d", name, time.Now().UnixNano())
+	uploaded, sent := "wavs.put."+name, "wavs.bin."+name+"."+d.run
 	if err := d.put(ctx, uploaded, wav); err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (d *demo) pushSample(ctx context.Context, s *sampler, counts map[string]int
 func (d *demo) sendNumbers(ctx context.Context) error {
 	const last = 100000
 	d.say("3. Lines of numbers, by POST as @type wendelin does")
-	tag := fmt.Sprintf("numbers.demo.%d", time.Now().UnixNano())
+	tag := "numbers.demo." + d.run
 	text := lines(last)
 	if err := d.post(ctx, "numbers", tag, appendText(nil, text)); err != nil {
 		return err

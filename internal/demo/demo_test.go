@@ -118,7 +118,7 @@ func TestSampleOfAnEmptyMachine(t *testing.T) {
 	for _, r := range (&sampler{root: t.TempDir()}).sample(time.Now()) {
 		tables = append(tables, r.table)
 	}
-	if want := []string{"system", "disk", "computer"}; !slices.Equal(tables, want) {
+	if want := []string{"computer", "disk", "system"}; !slices.Equal(tables, want) {
 		t.Errorf("tables %s, want %s", strings.Join(tables, " "), want)
 	}
 }

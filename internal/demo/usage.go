@@ -28,11 +28,11 @@ type sampler struct {
 
 // sample reads all tables. What a machine does not have is left out.
 func (s *sampler) sample(now time.Time) []row {
-	rows := s.system()
-	rows = append(rows, s.user(5)...)
+	rows := s.computer()
 	rows = append(rows, s.disk()...)
-	rows = append(rows, s.computer()...)
 	rows = append(rows, s.temperature()...)
+	rows = append(rows, s.user(5)...)
+	rows = append(rows, s.system()...) // last, so that the page shows it first
 	for i := range rows {
 		rows[i].fields = append(rows[i].fields,
 			[2]string{"date", now.Format(time.DateOnly)}, [2]string{"time", now.Format(time.TimeOnly)}, [2]string{"reported", "0"})
