@@ -374,3 +374,24 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 }
+
+// A client that takes its time, but never stalls, gets all, however long it takes.
+func TestSteadyReader(t *testing.T) {
+	t.Parallel()
+	w := start(t, func(o *Options) { o.StallTimeout = 400 * time.Millisecond })
+	w.put("/streams/up.large", strings.Repeat("x", 32<<20)).want(t, 201, "")
+	c := w.dial()
+	c.say("GET /streams/up.large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	var got int64
+	for {
+		n, err := io.CopyN(io.Discard, c, 1<<20)
+		got += n
+		if err != nil {
+			break
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	if got < 32<<20 {
+		t.Errorf("only %d bytes came", got)
+	}
+}
