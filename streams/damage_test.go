@@ -299,7 +299,7 @@ func TestSegmentLost(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := mem.Remove("data/log/00000002.seg"); err != nil {
+	if err := mem.Remove(segmentOf(t, mem, 2)); err != nil { // not the first, which holds the name
 		t.Fatal(err)
 	}
 	if r, err := Check("data", o, false); err != nil || r.Condition != Damaged {
@@ -356,4 +356,32 @@ func TestFoldOfDamage(t *testing.T) {
 	if err != nil || r.Condition != Damaged || len(r.Findings) != 1 || r.Findings[0].Stream != "a" || r.Findings[0].Length != 3000 {
 		t.Fatalf("%+v %v", r, err)
 	}
+}
+
+// segmentOf gives the file of a generation of the log. Which one it is depends
+// on when spare files were made.
+func segmentOf(t *testing.T, fsys vfs.FS, generation uint64) string {
+	t.Helper()
+	names, err := fsys.List("data/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		name = "data/log/" + name
+		f, err := fsys.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := f.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, ok, err := readSegHeader(f, size)
+		f.Close()
+		if err == nil && ok && h.generation == generation {
+			return name
+		}
+	}
+	t.Fatalf("no segment has generation %d", generation)
+	return ""
 }
