@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,8 @@ func TestStuckPeers(t *testing.T) {
 	if got := w.status("/ready"); got != http.StatusOK {
 		t.Errorf("/ready: %d", got)
 	}
-	if got := w.memory(); got > limit {
+	got := w.memory()
+	if got > limit && os.Getenv("WEIR_RACE") == "" { // the race detector takes several times as much
 		t.Errorf("memory is %d MiB, want at most %d", got>>20, limit>>20)
 	}
 	if slowest > 5*time.Second {
@@ -97,5 +99,5 @@ func TestStuckPeers(t *testing.T) {
 	if got := w.stream("stuck.half"); len(got) != 0 {
 		t.Errorf("%d bytes of messages that are not whole are in a stream", len(got))
 	}
-	t.Logf("the slowest ack of a good sender took %v", slowest)
+	t.Logf("the slowest ack of a good sender took %v, memory is %d MiB", slowest, got>>20)
 }
