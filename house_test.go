@@ -36,6 +36,8 @@ var imports = map[string][]string{
 	"conf":             {"policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
+	"jobs/queuetest":   {"jobs"},
+	"jobs/zookeeper":   {"jobs"},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs/cimi"},
 	"slap":             {},
 	"slap/master":      {"slap", "streams"},

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"time"
 )
 
 // An Embedded queue is the one in a Store: entries are durable, locks are the
@@ -183,16 +184,35 @@ func (l *embeddedLock) Consume(context.Context) error {
 }
 
 // Release implements Lock.
-func (l *embeddedLock) Release(context.Context) error {
+func (l *embeddedLock) Release(_ context.Context, pause time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
 		return ErrLost
 	}
 	l.over = true
-	l.q.mu.Lock()
-	defer l.q.mu.Unlock()
-	delete(l.q.taken, l.path)
-	l.q.offer(l.path)
+	if pause <= 0 {
+		l.q.untake(l.path)
+	} else {
+		time.AfterFunc(pause, func() { l.q.untake(l.path) })
+	}
 	return nil
 }
+
+// untake offers an entry that was taken.
+func (q *Embedded) untake(path string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.taken, path)
+	q.offer(path)
+}
+
+// Lead implements Elector: the process that holds the store leads.
+func (q *Embedded) Lead(ctx context.Context, _, _ string) (Term, error) {
+	return embeddedTerm{}, ctx.Err()
+}
+
+type embeddedTerm struct{}
+
+func (embeddedTerm) Lost() <-chan struct{}        { return nil }
+func (embeddedTerm) Resign(context.Context) error { return nil }

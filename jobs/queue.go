@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Queue holds the ids of jobs that wait to be run, each in an entry. The
@@ -32,11 +33,24 @@ type Lock interface {
 	// Lost is closed when the lock is, or may soon be, somebody else's: the work
 	// must end at once, and nothing more may be written for the job.
 	Lost() <-chan struct{}
-	// Consume removes the entry for good, Release frees it again. Both fail
-	// with ErrLost, and change nothing, when the lock was lost. Exactly one of
-	// them is to be called; another error may be followed by another try.
+	// Consume removes the entry for good. Release frees it again; the queue
+	// does not offer it to this process before the pause is over. Both fail
+	// with ErrLost, and change nothing, when the lock was lost or has ended
+	// already; another error may be followed by another try.
 	Consume(ctx context.Context) error
-	Release(ctx context.Context) error
+	Release(ctx context.Context, pause time.Duration) error
+}
+
+// An Elector lets one process at a time lead an action's distribution.
+type Elector interface {
+	// Lead waits until the process of that name leads the action.
+	Lead(ctx context.Context, action, name string) (Term, error)
+}
+
+// A Term is the time for which a process leads.
+type Term interface {
+	Lost() <-chan struct{} // as of a Lock
+	Resign(ctx context.Context) error
 }
 
 // ErrLost: the lock was lost; the job belongs to another executor.

@@ -12,6 +12,7 @@
 #   WEIR_NODE       node itself
 #   WEIR_NODE_PATH  a node_modules folder with peers/package.json
 #   WEIR_CHROMIUM   a Chromium that runs headless
+#   WEIR_ZOOKEEPER  the class path of ZooKeeper, whose servers java runs
 # What cannot be had is told in one line and left unset, so that its tests are
 # skipped; with CI=true it is a failure.
 set -u -o pipefail
@@ -135,6 +136,17 @@ get_chromium() {
 	export WEIR_CHROMIUM
 }
 
+get_zookeeper() {
+	[ -n "${WEIR_ZOOKEEPER:-}" ] && return
+	need java default-jre-headless || { lacking java "install a Java runtime"; return; }
+	local jar=/usr/share/java/zookeeper.jar
+	if [ ! -e $jar ]; then
+		say "installing libzookeeper-java"
+		apt libzookeeper-java || { lacking ZooKeeper "$(tail -n 1 "$log"); see $log"; return; }
+	fi
+	export WEIR_ZOOKEEPER=$jar
+}
+
 mkdir -p "$cache" || exit 1
 # One installation at a time in one cache.
 exec 9>"$cache/lock"
@@ -147,6 +159,7 @@ get_python
 get_slapos
 get_node
 get_chromium
+get_zookeeper
 exec 9>&-
 
 if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
@@ -155,7 +168,7 @@ if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
 	exit 1
 fi
 if [ $# = 0 ]; then
-	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM; do
+	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER; do
 		[ -n "${!name:-}" ] && echo "$name=${!name}"
 	done
 	exit 0

@@ -1,0 +1,202 @@
+package zookeeper
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// An ensemble is real ZooKeeper servers on loopback.
+type ensemble struct {
+	t       testing.TB
+	dir     string
+	hosts   []string
+	servers []*exec.Cmd
+}
+
+// missing skips a test for want of a program; with CI=true that is a failure.
+func missing(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// classPath is where ZooKeeper's jar is.
+func classPath(t testing.TB) string {
+	t.Helper()
+	if p := os.Getenv("WEIR_ZOOKEEPER"); p != "" {
+		return p
+	}
+	const jar = "/usr/share/java/zookeeper.jar"
+	if _, err := os.Stat(jar); err != nil {
+		missing(t, "no ZooKeeper: WEIR_ZOOKEEPER is not set; internal/e2e/peers.sh installs it")
+	}
+	return jar
+}
+
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// tick is ZooKeeper's unit of time here; a session is 2 to 20 of them.
+const tick = 300 * time.Millisecond
+
+// startEnsemble starts n servers and waits until they serve.
+func startEnsemble(t testing.TB, n int) *ensemble {
+	t.Helper()
+	if _, err := exec.LookPath("java"); err != nil {
+		missing(t, "no java on PATH; internal/e2e/peers.sh installs it")
+	}
+	e := &ensemble{t: t, dir: t.TempDir(), servers: make([]*exec.Cmd, n)}
+	ports := freePorts(t, 3*n)
+	for i := range n {
+		e.hosts = append(e.hosts, fmt.Sprintf("127.0.0.1:%d", ports[3*i]))
+		data := filepath.Join(e.dir, fmt.Sprint(i+1))
+		if err := os.MkdirAll(data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		lines := []string{fmt.Sprintf("tickTime=%d", tick.Milliseconds()), "initLimit=20", "syncLimit=20", "dataDir=" + data,
+			fmt.Sprintf("clientPort=%d", ports[3*i]), "clientPortAddress=127.0.0.1", "maxClientCnxns=0"}
+		for j := range n {
+			if n > 1 {
+				lines = append(lines, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", j+1, ports[3*j+1], ports[3*j+2]))
+			}
+		}
+		for name, text := range map[string]string{"zoo.cfg": strings.Join(lines, "\n") + "\n", "myid": fmt.Sprint(i + 1)} {
+			if err := os.WriteFile(filepath.Join(data, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range n {
+		e.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range n {
+			e.kill(i)
+		}
+	})
+	for _, h := range e.hosts {
+		e.await(h)
+	}
+	return e
+}
+
+func (e *ensemble) start(i int) {
+	e.t.Helper()
+	data := filepath.Join(e.dir, fmt.Sprint(i+1))
+	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false",
+		"-Dzookeeper.4lw.commands.whitelist=*", "-Dzookeeper.jmx.log4j.disable=true",
+		"-cp", classPath(e.t), "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(data, "zoo.cfg"))
+	log, err := os.Create(filepath.Join(data, "log"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.servers[i] = cmd
+}
+
+func (e *ensemble) kill(i int) {
+	if e.servers[i] != nil {
+		e.servers[i].Process.Kill()
+		e.servers[i].Wait()
+		e.servers[i] = nil
+	}
+}
+
+// mode asks a server what it is: standalone, leader, follower, or "".
+func mode(host string) string {
+	c, err := net.DialTimeout("tcp", host, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	io.WriteString(c, "srvr")
+	b, _ := io.ReadAll(c)
+	_, rest, ok := strings.Cut(string(b), "\nMode: ")
+	if !ok {
+		return ""
+	}
+	word, _, _ := strings.Cut(rest, "\n")
+	return word
+}
+
+func (e *ensemble) await(host string) {
+	e.t.Helper()
+	for end := time.Now().Add(time.Minute); mode(host) == ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			e.t.Fatalf("ZooKeeper at %s does not come up", host)
+		}
+	}
+}
+
+// raw is a client of the library alone.
+func (e *ensemble) raw(t testing.TB) *zk.Conn {
+	t.Helper()
+	c, _, err := zk.Connect(e.hosts, 4*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// wipe empties the queue.
+func (e *ensemble) wipe(t testing.TB) {
+	t.Helper()
+	c := e.raw(t)
+	for _, folder := range []string{entriesFolder, takenFolder} {
+		names, _, err := c.Children(folder)
+		if err == zk.ErrNoNode {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			c.Delete(folder+"/"+n, -1)
+		}
+	}
+}
+
+// open gives a client with a short session.
+func (e *ensemble) open(t testing.TB) *Client {
+	t.Helper()
+	c, err := Open(Options{Hosts: e.hosts, Timeout: 5 * tick})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}

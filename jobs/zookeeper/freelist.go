@@ -1,0 +1,210 @@
+package zookeeper
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// A freeList holds names of entries that nobody had taken when they were
+// listed. One listing serves all workers of the process; a lost race costs a
+// round trip and nothing else.
+type freeList struct {
+	s *session
+
+	mu      sync.Mutex
+	names   []string             // sorted
+	mine    map[string]bool      // taken by this process, or about to be
+	later   map[string]time.Time // released; not to be taken again before
+	change  chan struct{}        // closed when there is more
+	hungry  chan struct{}        // holds a token when a new listing is wanted
+	window  int                  // of names of equal priority to choose from
+	wins    int
+	listing time.Duration // how long the last listing took
+}
+
+const (
+	maxWindow = 256
+	// unconditional is how often the folders are listed whatever watches say.
+	unconditional = 10 * time.Second
+	leastPause    = 5 * time.Millisecond
+	mostPause     = time.Second
+)
+
+func newFreeList(s *session) *freeList {
+	return &freeList{s: s, mine: map[string]bool{}, later: map[string]time.Time{}, change: make(chan struct{}), hungry: make(chan struct{}, 1), window: 1}
+}
+
+// next gives a name to try, or the channel that tells of more.
+func (f *freeList) next() (name string, change <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.names) == 0 {
+		f.want()
+		return "", f.change
+	}
+	i := 0
+	if f.window > 1 {
+		i = rand.IntN(f.equals())
+	}
+	name = f.names[i]
+	if i == 0 {
+		f.names = f.names[1:]
+	} else {
+		f.names = slices.Delete(f.names, i, i+1)
+	}
+	f.mine[name] = true
+	return name, nil
+}
+
+// equals counts the first names of equal priority, up to the window.
+func (f *freeList) equals() int {
+	n := 1
+	for n < min(f.window, len(f.names)) && priority(f.names[n]) == priority(f.names[0]) {
+		n++
+	}
+	return n
+}
+
+// priority is the part of a name before its counter.
+func priority(name string) string { return name[:max(0, strings.LastIndexByte(name, '-'))] }
+
+// want asks for a new listing.
+func (f *freeList) want() {
+	select {
+	case f.hungry <- struct{}{}:
+	default:
+	}
+}
+
+// won notes a name that this process has taken; lost one that another had.
+// Processes that lose races choose from more names.
+func (f *freeList) won() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wins++; f.wins >= maxWindow {
+		f.wins, f.window = 0, max(1, f.window/2)
+	}
+}
+
+func (f *freeList) lost(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.mine, name)
+	f.wins, f.window = 0, min(maxWindow, 2*f.window)
+}
+
+// drop forgets a name that this process held, or offers it again after a while.
+func (f *freeList) drop(name string, again bool, after time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.mine, name)
+	if !again {
+		return
+	}
+	if after > 0 {
+		f.later[name] = time.Now().Add(after)
+		time.AfterFunc(after, f.want)
+	}
+	f.want()
+}
+
+// follow lists the folders when they change, no more often than is useful.
+func (f *freeList) follow(log *slog.Logger) {
+	safety := time.NewTicker(unconditional)
+	defer safety.Stop()
+	for f.s.ctx.Err() == nil {
+		entries, taken, err := f.list()
+		if err != nil {
+			if f.s.ctx.Err() == nil && !unknown(err) {
+				log.Error("the queue in ZooKeeper cannot be listed", "error", err)
+			}
+			f.pause(time.Now().Add(200 * time.Millisecond))
+			continue
+		}
+		least := time.Now().Add(min(max(10*f.listing, leastPause), mostPause))
+		select {
+		case <-entries:
+		case <-taken:
+		case <-f.hungry:
+		case <-safety.C:
+		case <-f.s.ctx.Done():
+			return
+		}
+		f.pause(least)
+	}
+}
+
+// pause waits until a time, or until the list is empty and a while has passed.
+func (f *freeList) pause(until time.Time) {
+	for time.Now().Before(until) && f.s.ctx.Err() == nil {
+		f.mu.Lock()
+		empty := len(f.names) == 0
+		f.mu.Unlock()
+		time.Sleep(min(leastPause, time.Until(until)))
+		if empty {
+			return
+		}
+	}
+}
+
+// list reads both folders and gives their watches.
+func (f *freeList) list() (entries, taken <-chan zk.Event, err error) {
+	type listing struct {
+		names []string
+		watch <-chan zk.Event
+	}
+	read := func(folder string) (listing, error) {
+		return call(f.s, func(c *zk.Conn) (listing, error) {
+			names, _, watch, err := c.ChildrenW(folder)
+			return listing{names, watch}, err
+		})
+	}
+	began := time.Now()
+	// taken first: an entry that goes meanwhile is then tried in vain, and not
+	// one overlooked that is freed.
+	locks, err := read(takenFolder)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := read(entriesFolder)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.fill(all.names, locks.names)
+	f.listing = time.Since(began)
+	return all.watch, locks.watch, nil
+}
+
+// fill puts what is free into the list.
+func (f *freeList) fill(entries, taken []string) {
+	held := make(map[string]bool, len(taken))
+	for _, name := range taken {
+		held[name] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	for name, until := range f.later {
+		if now.After(until) {
+			delete(f.later, name)
+		}
+	}
+	free := make([]string, 0, len(entries))
+	for _, name := range entries {
+		if _, wait := f.later[name]; !wait && !held[name] && !f.mine[name] {
+			free = append(free, name)
+		}
+	}
+	slices.Sort(free)
+	f.names = free
+	if len(free) > 0 {
+		close(f.change)
+		f.change = make(chan struct{})
+	}
+}
