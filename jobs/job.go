@@ -60,7 +60,7 @@ type Job struct {
 	Duration      *int64            `json:"duration,omitempty"` // whole seconds from Started to the final state
 	// Attempt counts how often the job was set to RUNNING. An edit that carries
 	// another number than the job's comes from an executor that lost the job.
-	Attempt    int         `json:"attempt,omitempty"`
+	Attempt    int         `json:"attempt"`
 	Operations []Operation `json:"operations,omitempty"` // what the reader may do; never stored
 
 	Runs, Failures int64 `json:"-"` // of a derived job

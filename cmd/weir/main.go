@@ -83,7 +83,7 @@ zarr and numpy open by URL while they grow.`,
 		newServe(), newDemo(),
 		newSend(), newPut(),
 		newSlap(),
-		newCheck(), newRoute(), newFsck(),
+		newCheck(), newRoute(), newJobCommand(), newFsck(),
 	)
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {

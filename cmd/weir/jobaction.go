@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"weir/jobs"
+	"weir/jobs/cimi"
+)
+
+// Actions that each executor has; an executable of the same name takes the
+// place of one.
+const (
+	actionCleanup = "cleanup_jobs"
+	actionDummy   = "dummy_test_action"
+)
+
+// An actionSet finds actions by name, and can be given others.
+type actionSet struct {
+	built map[string]jobs.Work
+	mu    sync.Mutex
+	found map[string]jobs.Work
+}
+
+func newActionSet(found map[string]jobs.Work, api *cimi.Client) *actionSet {
+	return &actionSet{found: found, built: map[string]jobs.Work{
+		actionCleanup: func(ctx context.Context, r *jobs.Run) (int, error) { return cleanup(ctx, r, api) },
+		actionDummy:   func(context.Context, *jobs.Run) (int, error) { return 0, nil },
+	}}
+}
+
+func (s *actionSet) replace(found map[string]jobs.Work) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found = found
+}
+
+func (s *actionSet) find(name string) (jobs.Work, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w, ok := s.found[name]; ok {
+		return w, true
+	}
+	w, ok := s.built[name]
+	return w, ok
+}
+
+// keepJobs is for how long jobs that have ended are kept.
+const keepJobs = "7d"
+
+// cleanup deletes jobs that ended long ago.
+func cleanup(ctx context.Context, r *jobs.Run, api *cimi.Client) (int, error) {
+	const page = 1000
+	deleted := 0
+	for {
+		p, err := api.Query(ctx, jobs.Query{
+			Filters: []string{"(state='SUCCESS' or state='FAILED' or state='CANCELED' or state='STOPPED') and created<'now-" + keepJobs + "'"},
+			Last:    fmt.Sprint(page),
+		})
+		if err != nil {
+			return 1, err
+		}
+		gone := 0
+		for _, j := range p.Jobs {
+			if j.Attempt == 0 && j.Properties == nil { // derived, not kept
+				continue
+			}
+			if err := api.Delete(ctx, j.ID); err != nil {
+				return 1, err
+			}
+			gone++
+		}
+		deleted += gone
+		if gone == 0 || len(p.Jobs) < page {
+			text := fmt.Sprintf("%d jobs deleted that ended more than %s ago", deleted, keepJobs)
+			return 0, r.Update(jobs.Change{StatusMessage: &text})
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
