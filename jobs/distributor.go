@@ -78,12 +78,19 @@ func (d *Distributor) lead(ctx context.Context, one Distribution) error {
 		case <-ctx.Done():
 		}
 	}()
+	var own time.Time // of the last one made here, whatever the server says
 	for {
 		due, err := d.due(ctx, one)
 		if err == nil {
+			if next := own.Add(one.Every); !own.IsZero() && next.After(due) {
+				due = next
+			}
 			sleep(ctx, time.Until(due))
 			if ctx.Err() == nil {
 				err = d.make(ctx, one)
+			}
+			if err == nil {
+				own = time.Now()
 			}
 		}
 		if ctx.Err() != nil {
@@ -129,7 +136,6 @@ func (d *Distributor) make(ctx context.Context, one Distribution) error {
 		return err
 	}
 	if waiting.Count > 0 {
-		sleep(ctx, min(one.Every, time.Minute))
 		return nil
 	}
 	j := map[string]any{"action": one.Action}
