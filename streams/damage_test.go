@@ -385,3 +385,70 @@ func segmentOf(t *testing.T, fsys vfs.FS, generation uint64) string {
 	t.Fatalf("no segment has generation %d", generation)
 	return ""
 }
+
+// TestUnreadableTail: an append that the disk does not give back is told of as
+// damage, not taken for a commit that was cut off.
+func TestUnreadableTail(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	o := small(mem)
+	s := mustOpen(t, "data", o)
+	st := mustCreate(t, s, "a")
+	mustAppend(t, s, Record{Stream: st, Data: identified(1, 2000)})
+	at := s.log.cur.pos
+	mustAppend(t, s, Record{Stream: st, Data: identified(2, 2000)})
+	name := s.log.cur.name
+	clone := mem.CrashClone(rand.New(rand.NewPCG(1, 1))) // no orderly end
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.FS = &unreadable{FS: clone, name: name, from: at, to: at + sectorBytes}
+	r, err := Check("data", o, false)
+	if err != nil || r.Condition != Damaged {
+		t.Errorf("check: %+v %v", r, err)
+	}
+	s = mustOpen(t, "data", o)
+	defer s.Close()
+	if q := s.Stats().Recovery.QuarantinedFiles; len(q) != 1 {
+		t.Errorf("set aside: %v", q)
+	}
+	st, _ = s.Stream("a")
+	p := make([]byte, 2012)
+	if _, err := st.ReadAt(1, p, 0); err != nil || !bytes.Equal(p, identified(1, 2000)) {
+		t.Errorf("the append before it: %v", err)
+	}
+}
+
+// An unreadable file system does not give back a range of one file.
+type unreadable struct {
+	vfs.FS
+	name     string
+	from, to int64
+}
+
+type unreadableFile struct {
+	vfs.File
+	u *unreadable
+}
+
+func (u *unreadable) Open(name string) (vfs.File, error) { return u.wrap(name)(u.FS.Open(name)) }
+func (u *unreadable) OpenFile(name string) (vfs.File, error) {
+	return u.wrap(name)(u.FS.OpenFile(name))
+}
+
+func (u *unreadable) wrap(name string) func(vfs.File, error) (vfs.File, error) {
+	return func(f vfs.File, err error) (vfs.File, error) {
+		if err != nil || name != u.name {
+			return f, err
+		}
+		return &unreadableFile{f, u}, nil
+	}
+}
+
+func (f *unreadableFile) ReadAt(p []byte, at int64) (int, error) {
+	if at < f.u.to && at+int64(len(p)) > f.u.from {
+		n, _ := f.File.ReadAt(p[:max(0, f.u.from-at)], at)
+		return n, errors.New("input/output error")
+	}
+	return f.File.ReadAt(p, at)
+}

@@ -108,6 +108,7 @@ type scanner struct {
 	limit      int64 // up to where the segment surely counts; 0 is unknown
 	buf        []byte
 	window     []byte
+	unreadable bool // the disk did not give bytes that it has: what they were is not known
 }
 
 // scan calls each for every batch, whole or with damaged data, in order; buf
@@ -120,10 +121,12 @@ func (s *scanner) scan(each func(pos int64, b batchInfo, buf []byte) error) (end
 		max = min(max, s.limit)
 	}
 	for pos+batchHeader <= max {
+		s.unreadable = false
 		b, ok := s.read(pos, max)
 		if !ok || b.seq < seq || b.damaged {
+			unreadable := s.unreadable
 			next := s.find(pos+sectorBytes, max, seq)
-			if next < 0 && s.limit <= pos {
+			if next < 0 && s.limit <= pos && !unreadable {
 				break // a commit that was cut off, or old bytes
 			}
 			if !ok || b.seq < seq {
@@ -150,7 +153,7 @@ func (s *scanner) scan(each func(pos int64, b batchInfo, buf []byte) error) (end
 // read reads the batch at pos into buf.
 func (s *scanner) read(pos, max int64) (batchInfo, bool) {
 	s.buf = sized(s.buf, batchHeader)
-	if readSome(s.file, s.buf, pos) < batchHeader {
+	if s.readSome(pos) < batchHeader {
 		return batchInfo{}, false
 	}
 	b, ok := parseBatchHeader(s.buf)
@@ -158,11 +161,21 @@ func (s *scanner) read(pos, max int64) (batchInfo, bool) {
 		return batchInfo{}, false
 	}
 	s.buf = sized(s.buf, int(b.size()))
-	if int64(readSome(s.file, s.buf, pos)) < b.size() {
+	if int64(s.readSome(pos)) < b.size() {
 		return batchInfo{}, false
 	}
 	ok = checkBatch(s.buf, &b)
 	return b, ok
+}
+
+// readSome fills buf with what can be read at pos, and notes when that is less
+// than the file has.
+func (s *scanner) readSome(pos int64) int {
+	n := readSome(s.file, s.buf, pos)
+	if pos+int64(n) < min(pos+int64(len(s.buf)), s.size) {
+		s.unreadable = true
+	}
+	return n
 }
 
 // find gives where the next batch from seq on begins whose records are whole, or -1.
