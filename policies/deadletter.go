@@ -57,8 +57,11 @@ func (r *Router) bury(w *work, i int, b *Batch, k *Kept, ru *rule, id []byte, pa
 		}
 		rec := streams.Record{Stream: st, Data: d.appendTo(nil, r.now())}
 		if len(id) > 0 {
-			rec.Key = streams.KeyOf([]byte("dead part"), []byte(b.Policy), []byte(b.Tag), id,
-				[]byte(p.reason), strconv.AppendInt(nil, int64(n), 10))
+			key := [][]byte{[]byte("dead part"), []byte(b.Policy), []byte(b.Tag), id, []byte(p.reason), strconv.AppendInt(nil, int64(n), 10)}
+			if ru != nil && ru.Dedupe == DedupeContent { // id is of the entries alone
+				key = append(key, p.data)
+			}
+			rec.Key = streams.KeyOf(key...)
 		}
 		w.add(rec, claim{batch: i, rule: ru, records: int64(p.records), reason: p.reason, bytes: int64(len(p.data)), dead: &d})
 	}
