@@ -32,10 +32,10 @@ func (w *chunkWriter) record(r *foldRecord) error {
 	w.folded.length = end
 	w.folded.records += int64(r.appends)
 	switch {
+	case r.upload != nil: // its file is whole, whatever the batch lost
+		return w.upload(r)
 	case r.damaged || r.length == 0:
 		return nil
-	case r.upload != nil:
-		return w.upload(r)
 	}
 	if !w.started || w.cur.sealed || w.cur.offset+w.cur.length != r.offset {
 		if err := w.begin(r.offset); err != nil {
@@ -85,11 +85,23 @@ func (w *chunkWriter) end() error {
 	}
 	file := w.file
 	w.file, w.out = nil, nil
+	if err := cutTo(file, w.cur.length); err != nil {
+		return errors.Join(err, file.Close())
+	}
 	if len(w.f.open) <= fewFiles {
 		w.f.open = append(w.f.open, file)
 		return nil
 	}
 	return file.Close()
+}
+
+// cutTo cuts off what a fold that did not end wrote beyond the bytes that count.
+func cutTo(file vfs.File, length int64) error {
+	size, err := file.Size()
+	if err == nil && size > length {
+		err = file.Truncate(length)
+	}
+	return err
 }
 
 // close gives up a file that a failure left open.
@@ -105,7 +117,7 @@ func (w *chunkWriter) close() {
 // copy moves bytes of the segment to the end of the last chunk.
 func (w *chunkWriter) copy(pos, n int64) error {
 	if w.file == nil {
-		if err := w.openFile(w.cur.length == 0); err != nil {
+		if err := w.openFile(); err != nil {
 			return err
 		}
 	}
@@ -127,20 +139,45 @@ func (w *chunkWriter) copy(pos, n int64) error {
 	return nil
 }
 
-func (w *chunkWriter) openFile(fresh bool) (err error) {
-	name := w.f.s.chunkFile(w.st.name, w.generation, w.cur.offset)
-	if fresh {
+// openFile opens the last chunk's file, whose bytes up to now are there. A
+// fresh one is not emptied: when a fold is done again after its change of the
+// manifest failed, one copy may say already that the file's bytes count.
+func (w *chunkWriter) openFile() error {
+	s := w.f.s
+	if w.cur.length > 0 {
+		if err := w.sealShort(); err != nil {
+			return err
+		}
+	}
+	name := s.chunkFile(w.st.name, w.generation, w.cur.offset)
+	if w.cur.length == 0 {
 		if err := w.f.makeDir(path.Dir(name)); err != nil {
 			return err
 		}
-		w.file, err = w.f.s.o.FS.Create(name)
-	} else {
-		w.file, err = w.f.s.o.FS.OpenFile(name)
 	}
-	if err == nil {
-		w.out = vfs.NewSequential(w.f.s.o.FS, name, w.file, w.cur.length, w.f.piece)
+	file, err := s.o.FS.OpenFile(name)
+	if err != nil {
+		return err
 	}
-	return err
+	w.file, w.out = file, vfs.NewSequential(s.o.FS, name, file, w.cur.length, w.f.piece)
+	return nil
+}
+
+// sealShort begins another chunk where the last one's file has lost its end:
+// to go on writing there would make zeros of what is lost.
+func (w *chunkWriter) sealShort() error {
+	s := w.f.s
+	name := s.chunkFile(w.st.name, w.generation, w.cur.offset)
+	size, err := s.o.FS.Size(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		size, err = 0, nil
+	}
+	if err != nil || size >= w.cur.length {
+		return err
+	}
+	s.o.Log.Error("streams: a chunk file is shorter than it was; its end is lost", "file", name, "size", size, "was", w.cur.length)
+	s.noteDamage(name)
+	return w.begin(w.cur.offset + w.cur.length)
 }
 
 // makeDir makes a stream's folder and notes what must be synced.

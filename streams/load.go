@@ -2,7 +2,10 @@ package streams
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 
 	"weir/internal/vfs"
 )
@@ -39,7 +42,10 @@ func (s *Store) load(open func(string) (vfs.File, error)) (*loaded, error) {
 	}
 	var missing []uint64
 	l.live, missing = chain(l.segs, s.state.folded)
-	for _, g := range missing {
+	if err := s.checkManifest(l, missing); err != nil {
+		return l, err
+	}
+	for _, g := range append(missing, s.missingEnd(l)...) {
 		l.damage = append(l.damage, damage{name: s.log.dir, what: fmt.Sprintf("the segment of generation %d is missing", g)})
 	}
 	l.clean = true
@@ -49,6 +55,36 @@ func (s *Store) load(open func(string) (vfs.File, error)) (*loaded, error) {
 		}
 	}
 	return l, nil
+}
+
+// checkManifest refuses a folder that had a manifest and has none: to go on
+// would write over chunk files that are not known any more. Without a manifest
+// there can be chunk files of the first fold, all of whose bytes are in the log.
+func (s *Store) checkManifest(l *loaded, missing []uint64) error {
+	if l.manifest.number != 0 || len(missing) == 0 && len(l.live) > 0 {
+		return nil
+	}
+	names, err := s.o.FS.List(path.Join(s.dir, "chunks"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("read the manifest: there is none in %s, but there are chunk files; restore the folder from a backup, or set it aside", s.manifest.dir)
+}
+
+// missingEnd gives the newest segment when the manifest knows it and it is
+// not there. Without an orderly close only an empty folder gives it away.
+func (s *Store) missingEnd(l *loaded) []uint64 {
+	end := s.state.clean.generation
+	if len(l.segs) == 0 && s.state.folded > 0 {
+		end = max(end, s.state.folded+1)
+	}
+	if n := len(l.live); end <= s.state.folded || n > 0 && l.live[n-1].generation >= end {
+		return nil
+	}
+	return []uint64{end}
 }
 
 func (s *Store) loadManifest(l *loaded) (err error) {

@@ -34,7 +34,7 @@ func (s *Store) recover() error {
 			s.dropOld(st, generation)
 		}
 	}
-	return s.recoverUploads()
+	return s.recoverUploads(len(l.damage) > 0)
 }
 
 // settleFound syncs what counts and sets aside what is damaged.
@@ -127,9 +127,9 @@ func (s *Store) noteDamage(what string) {
 	}
 }
 
-// recoverUploads deletes files of uploads that were never referred to, and
-// finishes what a fold began.
-func (s *Store) recoverUploads() error {
+// recoverUploads deletes files of uploads that nothing refers to. Where the
+// reference may be what was lost to damage, they are set aside.
+func (s *Store) recoverUploads(damaged bool) error {
 	wanted := map[string]bool{}
 	for _, st := range s.byID {
 		if st == nil {
@@ -146,12 +146,28 @@ func (s *Store) recoverUploads() error {
 	for _, name := range names {
 		if id, err := strconv.ParseUint(name, 16, 64); err == nil {
 			s.uploadID.Store(max(s.uploadID.Load(), id))
-			if !wanted[name] {
-				if err := s.o.FS.Remove(s.uploadFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
-				}
+			if wanted[name] {
+				continue
+			}
+			if err := s.dropUpload(id, damaged); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// dropUpload deletes the file of an upload, or sets it aside.
+func (s *Store) dropUpload(id uint64, aside bool) error {
+	from := s.uploadFile(id)
+	if !aside {
+		return s.o.FS.Remove(from)
+	}
+	to := path.Join(s.dir, quarantineFolder, "upload-"+path.Base(from))
+	s.o.Log.Error("streams: nothing refers to an upload, perhaps because of the damage", "file", from, "set_aside", to)
+	s.noteDamage(to)
+	if err := s.o.FS.Rename(from, to); err != nil {
+		return err
+	}
+	return s.o.FS.SyncDir(path.Dir(to))
 }

@@ -1,0 +1,151 @@
+package streams
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"weir/internal/vfs"
+)
+
+// TestUploadBesideDamage: an upload has a file of its own, which is whole when
+// the batch that refers to it is not.
+func TestUploadBesideDamage(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("large"), 2000)
+	// begin keeps a small append and a large one in one batch.
+	begin := func() (*vfs.Mem, *Store, *Stream) {
+		mem := vfs.NewMem(1 << 40)
+		s := mustOpen(t, "data", small(mem))
+		st := mustCreate(t, s, "a")
+		recs := []Record{{Stream: st, Data: make([]byte, 2000)}, {Stream: st, Data: body}}
+		if err := s.Append(context.Background(), recs, make([]Result, 2)); err != nil {
+			t.Fatal(err)
+		}
+		return mem, s, st
+	}
+	fill := func(s *Store, st *Stream) {
+		for range 60 {
+			mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
+		}
+	}
+	check := func(s *Store, st *Stream) {
+		t.Helper()
+		p := make([]byte, len(body))
+		if _, err := st.ReadAt(1, p, 2000); err != nil || !bytes.Equal(p, body) {
+			t.Errorf("the upload cannot be read: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	mem, s, st := begin()
+	flip(t, mem, s.log.cur.name, 1024) // of the batch's data
+	fill(s, st)
+	if err := waitFolded(s); err != nil {
+		t.Fatal(err)
+	}
+	check(s, st)
+
+	mem, s, st = begin()
+	flip(t, mem, s.log.cur.name, 512) // the batch's header
+	mustAppend(t, s, Record{Stream: st, Data: []byte("more")})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, "data", small(mem))
+	defer s.Close()
+	b, err := vfs.ReadFile(mem, "data/quarantine/upload-0000000000000001")
+	if err != nil || !bytes.Equal(b, body) {
+		t.Errorf("the upload was not set aside: %v", err)
+	}
+}
+
+// TestShortChunkFile: a chunk file that lost its end does not get zeros there.
+func TestShortChunkFile(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	o := small(mem)
+	o.ChunkBytes = 1 << 20
+	s := mustOpen(t, "data", o)
+	st := mustCreate(t, s, "a")
+	fill := func(n int) {
+		for range n {
+			mustAppend(t, s, Record{Stream: st, Data: bytes.Repeat([]byte("x"), 3000)})
+		}
+		if err := waitFolded(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(60)
+	f, err := mem.OpenFile("data/chunks/a/00000001-0000000000000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(1000), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	from := st.State().Length
+	fill(60)
+	b := make([]byte, 3000)
+	for off := int64(0); off < st.State().Length; off += 3000 {
+		n, err := st.ReadAt(1, b, off)
+		if bytes.ContainsRune(b[:n], 0) {
+			t.Fatalf("zeros at %d", off)
+		}
+		if err == nil && off == 0 || err != nil && off >= from {
+			t.Fatalf("read at %d: %v", off, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPartLost: a folder of the store that is gone is told, or the rest is not
+// touched.
+func TestPartLost(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	stored(t, mem, small(mem))
+	lost := mem.CrashClone(rand.New(rand.NewPCG(1, 1)))
+	if err := lost.RemoveAll("data/log"); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, "data", small(lost))
+	if q := s.Stats().Recovery.QuarantinedFiles; len(q) == 0 {
+		t.Error("nobody is told that the log is gone")
+	}
+	s.Close()
+	lost = mem.CrashClone(rand.New(rand.NewPCG(1, 1)))
+	if err := lost.RemoveAll("data/manifest"); err != nil {
+		t.Fatal(err)
+	}
+	forgetFirst(t, lost)
+	if s, err := Open("data", small(lost)); err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Errorf("a store without its manifest opens: %v", err)
+		s.Close()
+	}
+}
+
+// forgetFirst makes sure that the log does not go back to its beginning, as
+// after any longer life.
+func forgetFirst(t *testing.T, fsys vfs.FS) {
+	t.Helper()
+	segs, err := openSegments(fsys, "data/log", fsys.OpenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range segs {
+		g.file.Close()
+		if g.whole && g.generation == 1 {
+			if err := fsys.Remove(g.name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package streams
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"weir/internal/vfs"
+)
+
+// A full disk takes a fold's change of the manifest in one copy and not in the
+// other. The fold is done again, and the process is killed meanwhile: what the
+// first copy says is then true, so the second try must not have destroyed the
+// chunk files of the first.
+func TestFoldAgainThenKill(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(64 << 20)
+	var full, killed atomic.Bool
+	disk := &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+		switch {
+		case killed.Load():
+		case op.Kind == "WriteAt" && strings.HasSuffix(op.Name, ".copy"):
+			full.Store(true)
+			return &vfs.Fault{Err: syscall.ENOSPC}
+		case full.Load() && strings.Contains(op.Name, "/chunks/") && op.Kind == "WriteAt":
+			killed.Store(true)
+			return &vfs.Fault{Err: syscall.ENOSPC}
+		}
+		if killed.Load() && op.Kind != "ReadAt" {
+			return &vfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	}}
+	s, err := Open("data", small(disk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := mustCreate(t, s, "s")
+	want := map[string][]byte{}
+	for i := 0; !killed.Load(); i++ {
+		b := fmt.Appendf(nil, "%04000d", i)
+		res := make([]Result, 1)
+		if s.Append(t.Context(), []Record{{Stream: st, Data: b}}, res) == nil {
+			want["s"] = append(want["s"], b...)
+		}
+	}
+	s.Close()
+	if err := checkWant(mem, want); err != nil {
+		t.Fatal(err)
+	}
+}
