@@ -107,7 +107,11 @@ type Arrays struct {
 
 // Jobs is the job engine.
 type Jobs struct {
-	Users []JobUser `yaml:"users"`
+	ZooKeeper []string      `yaml:"zookeeper"`
+	Actions   string        `yaml:"actions"`
+	Threads   int           `yaml:"threads"`
+	Timeout   time.Duration `yaml:"timeout"`
+	Users     []JobUser     `yaml:"users"`
 }
 
 // A JobUser may log in at api/session.

@@ -5,8 +5,15 @@ import (
 	"fmt"
 )
 
-// jobs finds users that could not log in.
+// jobs finds what an executor could not work with, and users that could not
+// log in.
 func (d *decoder) jobs(j Jobs) {
+	if j.Threads < 1 {
+		d.at("jobs.threads", errors.New("is too small: write 1 or more"))
+	}
+	if j.Timeout < 0 {
+		d.at("jobs.timeout", errors.New("is negative: write 0 for no bound"))
+	}
 	seen := make(map[string]bool)
 	for i, u := range j.Users {
 		path := fmt.Sprintf("jobs.users[%d]", i)

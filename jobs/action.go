@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -76,7 +77,11 @@ func Program(path string, log *slog.Logger) Work {
 		cmd.Stdin = bytes.NewReader(append(input, '\n'))
 		cmd.Env = append(os.Environ(), "WEIR_JOB_ID="+r.Job.ID, "WEIR_JOB_ACTION="+r.Job.Action,
 			fmt.Sprint("WEIR_JOB_ATTEMPT=", r.Job.Attempt), fmt.Sprint("WEIR_JOB_AGAIN=", r.Again))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
+		// It ends when this process is killed, too: else it would run on beside
+		// the attempt that takes its place. The kernel goes by the thread.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 		cmd.WaitDelay = killAfter
 		errors := &tail{}

@@ -356,3 +356,80 @@ func TestDistributor(t *testing.T) {
 		t.Errorf("%d jobs in a day, want 1", n)
 	}
 }
+
+// A plainQueue hides that a queue is the store's own.
+type plainQueue struct{ Queue }
+
+func TestRestoreAndCleanup(t *testing.T) {
+	t.Parallel()
+	other, _ := openOn(t, memory())
+	s, _ := openOn(t, memory())
+	down := errors.New("ZooKeeper is away")
+	q := &failingQueue{Queue: plainQueue{other.Queue()}, err: down}
+	s.o.Queue = q
+	now := time.Now()
+	s.o.Now = func() time.Time { return now }
+	ctx := t.Context()
+	a := create(t, s, `{"action":"a","priority":7}`) // kept, and not queued
+	q.err = nil
+	b := create(t, s, `{"action":"b"}`)
+	done := create(t, s, `{"action":"c"}`)
+	edit(t, s, done.ID, `{"state":"SUCCESS"}`)
+	for range 2 { // entries c and b are consumed, as by an engine that fails
+		l, err := q.Take(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.ID() == done.ID {
+			l.Consume(ctx)
+		} else {
+			defer l.Release(ctx, 0)
+		}
+	}
+	if n, err := s.Restore(ctx); n != 0 || err != nil {
+		t.Errorf("%d restored at once, %v", n, err)
+	}
+	now = now.Add(time.Minute)
+	for want := range 2 { // the second finds nothing
+		if n, err := s.Restore(ctx); n != 1-want || err != nil {
+			t.Errorf("%d restored, %v; want %d", n, err, 1-want)
+		}
+	}
+	got, _ := s.Get(ctx, a.ID)
+	if !strings.HasPrefix(got.Properties[pathProperty], "/job/entries/entry-007-") {
+		t.Errorf("restored as %v", got.Properties)
+	}
+	if entries, _ := q.Entries(ctx); len(entries) != 2 {
+		t.Errorf("the entries are %v, want those of a and b (%s)", entries, b.ID)
+	}
+	if n, _ := s.Cleanup(ctx, time.Hour); n != 0 {
+		t.Errorf("%d jobs cleaned up within the hour", n)
+	}
+	now = now.Add(2 * time.Hour)
+	if n, err := s.Cleanup(ctx, time.Hour); n != 1 || err != nil {
+		t.Errorf("%d jobs cleaned up, %v; want the ended one", n, err)
+	}
+	q.err = down
+	if _, err := s.Restore(ctx); !errors.Is(err, down) {
+		t.Errorf("restore without the queue: %v", err)
+	}
+}
+
+type failingQueue struct {
+	Queue
+	err error
+}
+
+func (q *failingQueue) Put(ctx context.Context, id string, priority int) (string, error) {
+	if q.err != nil {
+		return "", q.err
+	}
+	return q.Queue.Put(ctx, id, priority)
+}
+
+func (q *failingQueue) Entries(ctx context.Context) (map[string]string, error) {
+	if q.err != nil {
+		return nil, q.err
+	}
+	return q.Queue.Entries(ctx)
+}

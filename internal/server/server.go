@@ -41,6 +41,7 @@ type Server struct {
 	arrays    *arrays.Store
 	jobs      *jobs.Engine
 	resources *jobs.Store
+	executor  *jobs.Executor // nil where no actions are configured
 	http      *httpapi.Server
 	forward   *forward.Server
 	bound     *listeners
