@@ -13,13 +13,22 @@ import (
 )
 
 // path is the folder of a published group.
-func (s *Store) path(name string) string { return s.dir + "/" + vfs.Escape(name) }
+func (s *Store) path(name string) string { return s.dir + "/" + escaped(name) }
 
-func (s *Store) escaped(name string) string { return vfs.Escape(name) }
+// escaped is the name of a group's folder: the stream's in the form of all
+// folders, but for the one that is the root's own file.
+func escaped(name string) string {
+	if name == "zarr.json" {
+		return "%7Aarr.json"
+	}
+	return vfs.Escape(name)
+}
 
-// scratch gives an unused path in one of the folders beside the groups.
+// scratch gives an unused path in one of the folders beside the groups. Of a
+// long name it has the beginning, since a file's name has 255 bytes at most.
 func (s *Store) scratch(folder, name string) string {
-	return fmt.Sprintf("%s/%s/%s.%d.%d", s.dir, folder, vfs.Escape(name), s.o.Now().UnixNano(), s.tmp.Add(1))
+	name = vfs.Escape(name)
+	return fmt.Sprintf("%s/%s/%s.%d.%d", s.dir, folder, name[:min(len(name), 200)], s.o.Now().UnixNano(), s.tmp.Add(1))
 }
 
 func (s *Store) readFile(path string) ([]byte, error) {
@@ -171,7 +180,7 @@ func (s *Store) list() error {
 
 // nameOf gives the stream's name for a group's folder.
 func (s *Store) nameOf(dir string) (string, error) {
-	if name, err := url.PathUnescape(dir); err == nil && vfs.Escape(name) == dir {
+	if name, err := url.PathUnescape(dir); err == nil && escaped(name) == dir {
 		return name, nil
 	}
 	b, err := s.readFile(s.dir + "/" + dir + "/zarr.json")
@@ -179,7 +188,7 @@ func (s *Store) nameOf(dir string) (string, error) {
 		return "", err
 	}
 	c, _, _, err := parseGroup(b)
-	if err == nil && vfs.Escape(c.Stream) != dir {
+	if err == nil && escaped(c.Stream) != dir {
 		err = fmt.Errorf("its stream is %q", c.Stream)
 	}
 	return c.Stream, err

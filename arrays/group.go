@@ -125,7 +125,7 @@ func (g *group) setAside(cause error) error {
 
 // begin starts from nothing, in a folder that readers do not see.
 func (g *group) begin(generation uint64, spec Spec) error {
-	g.dir = g.s.dir + "/" + newDir + "/" + g.s.escaped(g.name)
+	g.dir = g.s.dir + "/" + newDir + "/" + escaped(g.name)
 	if err := g.s.fs.RemoveAll(g.dir); err != nil {
 		return fmt.Errorf("arrays: begin %s: %w", g.name, err)
 	}
