@@ -13,6 +13,7 @@
 #   WEIR_NODE_PATH  a node_modules folder with peers/package.json
 #   WEIR_CHROMIUM   a Chromium that runs headless
 #   WEIR_ZOOKEEPER  the class path of ZooKeeper, whose servers java runs
+#   WEIR_GOPEERS    a folder with the programs of gopeers, a module of its own
 # What cannot be had is told in one line and left unset, so that its tests are
 # skipped; with CI=true it is a failure.
 set -u -o pipefail
@@ -147,6 +148,23 @@ get_zookeeper() {
 	export WEIR_ZOOKEEPER=$jar
 }
 
+get_gopeers() {
+	[ -n "${WEIR_GOPEERS:-}" ] && return
+	type -P go >/dev/null || { lacking "Go programs" "there is no go"; return; }
+	local dir
+	dir=$cache/gopeers-$({ go version; cat "$here"/gopeers/go.* "$here"/gopeers/*/*.go; } | stamp -)
+	if [ ! -e "$dir/.done" ]; then
+		say "building the Go programs into $dir"
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		if ! { (cd "$here/gopeers" && GOWORK=off go build -o "$dir/" ./...) && touch "$dir/.done"; } >>"$log" 2>&1 </dev/null; then
+			lacking "Go programs" "$(tail -n 1 "$log"); see $log"
+			return
+		fi
+	fi
+	export WEIR_GOPEERS=$dir
+}
+
 mkdir -p "$cache" || exit 1
 # One installation at a time in one cache.
 exec 9>"$cache/lock"
@@ -160,6 +178,7 @@ get_slapos
 get_node
 get_chromium
 get_zookeeper
+get_gopeers
 exec 9>&-
 
 if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
@@ -168,7 +187,7 @@ if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
 	exit 1
 fi
 if [ $# = 0 ]; then
-	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER; do
+	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER WEIR_GOPEERS; do
 		[ -n "${!name:-}" ] && echo "$name=${!name}"
 	done
 	exit 0

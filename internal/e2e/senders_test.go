@@ -101,7 +101,7 @@ func script(t *testing.T, w *weir, cmd *exec.Cmd) []sent {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", filepath.Base(cmd.Args[1]), err, errs.Bytes())
+		t.Fatalf("%s: %v\n%s", cmd.Args[:len(cmd.Args)-2], err, errs.Bytes())
 	}
 	var rows [][4]any
 	d := json.NewDecoder(&out)
