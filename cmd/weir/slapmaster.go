@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +27,7 @@ import (
 type slapMaster struct {
 	config, listen, data, computer string
 	async                          bool
+	cert, key, clientCA, token     string
 }
 
 func newSlapMaster() *cobra.Command {
@@ -46,6 +50,10 @@ Flags go before the file.`,
 	c.Flags().StringVar(&s.data, "data", "", "data `FOLDER` (default ./slap-data)")
 	c.Flags().StringVar(&s.computer, "computer", "", "`NAME` of the default computer (default local)")
 	c.Flags().BoolVar(&s.async, "async", false, `answer the first request of an instance with "please wait", as production does`)
+	c.Flags().StringVar(&s.cert, "tls-cert", "", "serve TLS with the certificate in `FILE`")
+	c.Flags().StringVar(&s.key, "tls-key", "", "`FILE` of its key")
+	c.Flags().StringVar(&s.clientCA, "client-ca", "", "`FILE` of authorities: a client certificate speaks for the computer that its common name is")
+	c.Flags().StringVar(&s.token, "token-file", "", "`FILE` with the access token that persons send")
 	return c
 }
 
@@ -88,8 +96,12 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	access, secure, err := s.access()
+	if err != nil {
+		return err
+	}
 	m, err := master.New(master.Options{
-		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Async: s.async, Log: log,
+		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Async: s.async, Access: access, Log: log,
 	})
 	if err != nil {
 		return err
@@ -98,6 +110,12 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("slap: listen: %w", err)
 	}
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && access == (master.Access{}) {
+		log.Warn("slap: everybody who reaches the address may ask everything; --client-ca and --token-file say who may", "address", a.String())
+	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
 	fmt.Fprintf(out, "listening slap    %s\ndata              %s\n", l.Addr(), c.Data)
 	at := filepath.Join(c.Data, "addresses.json")
 	if err := writeAddress(at, l.Addr().String()); err != nil {
@@ -105,6 +123,39 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer os.Remove(at)
 	return serveSlap(ctx, l, m)
+}
+
+// access gives who may ask, and the listener's TLS, nil without.
+func (s *slapMaster) access() (a master.Access, _ *tls.Config, _ error) {
+	if s.token != "" {
+		b, err := os.ReadFile(s.token)
+		if err != nil {
+			return a, nil, fmt.Errorf("slap: token: %w", err)
+		}
+		if a.Token = strings.TrimSpace(string(b)); a.Token == "" {
+			return a, nil, fmt.Errorf("slap: token: %s is empty", s.token)
+		}
+	}
+	if s.cert == "" && s.key == "" && s.clientCA == "" {
+		return a, nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+	if err != nil {
+		return a, nil, fmt.Errorf("slap: --tls-cert and --tls-key: %w", err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if s.clientCA == "" {
+		return a, c, nil
+	}
+	pem, err := os.ReadFile(s.clientCA)
+	if err != nil {
+		return a, nil, fmt.Errorf("slap: client authorities: %w", err)
+	}
+	a.Certificates, c.ClientAuth, c.ClientCAs = true, tls.VerifyClientCertIfGiven, x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return a, nil, fmt.Errorf("slap: client authorities: %s holds no certificate in PEM", s.clientCA)
+	}
+	return a, c, nil
 }
 
 // writeAddress tells other programs where a master with port 0 listens.

@@ -26,6 +26,8 @@ type Options struct {
 	// Async makes the first request of an instance be answered with "please
 	// wait", as production does; the next one finds it allocated.
 	Async bool
+	// Access says who may ask.
+	Access Access
 	// MaxBody bounds a request's body; default 4 MiB.
 	MaxBody int64
 	// Client reaches other masters; default one with a time limit of 60 s.

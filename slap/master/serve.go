@@ -68,8 +68,16 @@ func endpoints() map[string]endpoint {
 func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, m.o.MaxBody)
 	path := r.URL.Path
+	who, err := m.o.Access.caller(r)
+	if err == nil && who.computer != "" && forPersons(path) {
+		err = who.may(&call{r: r})
+	}
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
 	if e, ok := m.endpoints[path]; ok {
-		m.serveForm(w, r, e)
+		m.serveForm(w, r, e, who)
 		return
 	}
 	if method, ok := strings.CutPrefix(path, "/slapos."); ok {
@@ -86,13 +94,13 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (m *Master) serveForm(w http.ResponseWriter, r *http.Request, e endpoint) {
+func (m *Master) serveForm(w http.ResponseWriter, r *http.Request, e endpoint, who caller) {
 	if r.Method != e.method && !(e.method == http.MethodGet && r.Method == http.MethodHead) {
 		w.Header().Set("Allow", e.method)
 		m.fail(w, r, &problem{http.StatusMethodNotAllowed, r.URL.Path + " takes " + e.method})
 		return
 	}
-	v, err := m.call(r, e)
+	v, err := m.call(r, e, who)
 	if err != nil {
 		m.fail(w, r, err)
 		return
@@ -109,11 +117,15 @@ func (m *Master) serveForm(w http.ResponseWriter, r *http.Request, e endpoint) {
 	send(w, http.StatusOK, "text/xml; charset=utf-8", b)
 }
 
-func (m *Master) call(r *http.Request, e endpoint) (any, error) {
+func (m *Master) call(r *http.Request, e endpoint, who caller) (any, error) {
 	if err := r.ParseForm(); err != nil {
 		return nil, bodyProblem(err)
 	}
-	return e.answer(m, &call{ctx: r.Context(), r: r, values: r.Form})
+	c := &call{ctx: r.Context(), r: r, values: r.Form}
+	if err := who.may(c); err != nil {
+		return nil, err
+	}
+	return e.answer(m, c)
 }
 
 // bodyProblem tells a body that is too large from one that is broken.
