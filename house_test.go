@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"jobs/zookeeper":   {"jobs"},
 	"internal/httpapi": {"policies", "streams", "arrays", "jobs/cimi"},
 	"slap":             {},
+	"slap/deploy":      {"slap"},
 	"slap/master":      {"slap", "streams"},
 	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
 	"internal/demo":    {"arrays"},

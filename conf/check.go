@@ -78,6 +78,9 @@ func (d *decoder) bind(c *Config) {
 		try(path, address, func() (io.Closer, error) { return net.Listen("tcp", address) })
 	}
 	tcp("http.listen", c.HTTP.Listen)
+	if c.Slap.Listen != "" {
+		tcp("slap.listen", c.Slap.Listen)
+	}
 	for i, a := range c.Forward.Listen {
 		path := fmt.Sprintf("forward.listen[%d]", i)
 		tcp(path, a)

@@ -11,6 +11,7 @@ type Config struct {
 	Streams  Streams  `yaml:"streams"`
 	Arrays   Arrays   `yaml:"arrays"`
 	Jobs     Jobs     `yaml:"jobs"`
+	Slap     Slap     `yaml:"slap"`
 	Policies []Policy `yaml:"policies"`
 	Log      Log      `yaml:"log"`
 
@@ -123,14 +124,15 @@ type JobUser struct {
 
 // A Policy is one ingestion policy.
 type Policy struct {
-	Name     string `yaml:"name"`
-	Match    string `yaml:"match"`
-	Keep     string `yaml:"keep"`
-	Field    string `yaml:"field"`
-	Array    *Array `yaml:"array"`
-	Dedupe   string `yaml:"dedupe"`
-	Check    string `yaml:"check"`
-	MaxBytes Size   `yaml:"max_bytes"`
+	Name     string  `yaml:"name"`
+	Match    string  `yaml:"match"`
+	Keep     string  `yaml:"keep"`
+	Field    string  `yaml:"field"`
+	Array    *Array  `yaml:"array"`
+	Dedupe   string  `yaml:"dedupe"`
+	Check    string  `yaml:"check"`
+	MaxBytes Size    `yaml:"max_bytes"`
+	Deploy   *Deploy `yaml:"deploy"`
 }
 
 // An Array says what is built from a policy's streams.

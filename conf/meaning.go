@@ -22,6 +22,7 @@ func (d *decoder) meaning(c *Config) {
 	d.policies(c.Policies)
 	d.envelopes(c)
 	d.jobs(c.Jobs)
+	d.slap(c)
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "text", "json")
 }

@@ -126,6 +126,9 @@ func greet(out io.Writer, s *server.Server, data string) {
 	if at.Unix != "" {
 		fmt.Fprintf(out, "listening forward %s\n", at.Unix)
 	}
+	if at.Slap != "" {
+		fmt.Fprintf(out, "listening slap    %s\n", at.Slap)
+	}
 	fmt.Fprintf(out, "data              %s\n", data)
 	if !r.Clean && r.Records > 0 {
 		fmt.Fprintf(out, "recovered         %d records, %d bytes; %d bytes that nobody was told of were cut\n", r.Records, r.Bytes, r.CutBytes)

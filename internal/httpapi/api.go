@@ -11,6 +11,17 @@ import (
 	"weir/arrays"
 )
 
+// deployments tells how far the policies' instances are.
+func (r *request) deployments() error {
+	var list any = []any{}
+	if r.s.Deployments != nil {
+		list = r.s.Deployments()
+	}
+	return r.json(struct {
+		Deployments any `json:"deployments"`
+	}{list})
+}
+
 // api answers below /api: state, routing, jobs, arrays in forms that a page draws.
 func (r *request) api() error {
 	escaped, _ := r.target.under("/api")
@@ -23,6 +34,8 @@ func (r *request) api() error {
 		return r.status()
 	case "route":
 		return r.explainRoute()
+	case "deployments":
+		return r.deployments()
 	}
 	if name, ok := strings.CutPrefix(path, "arrays/"); ok && name != "" {
 		return r.arrayAPI(name)

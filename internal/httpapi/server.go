@@ -25,6 +25,8 @@ type Options struct {
 	Policies *policies.Router
 	Arrays   *arrays.Store
 	Jobs     Jobs // nil serves no /api/job and no /api/session
+	// Deployments are shown by /api/deployments, as JSON; nil is an empty list.
+	Deployments func() any
 	// Metrics writes the Prometheus text format; nil serves no /metrics.
 	Metrics func(io.Writer) error
 	// Conditions are what /ready needs besides appends that work and a server

@@ -15,6 +15,7 @@ type Addresses struct {
 	HTTP    string   `json:"http"`
 	Forward []string `json:"forward"`
 	Unix    string   `json:"unix,omitempty"`
+	Slap    string   `json:"slap,omitempty"` // of the own SLAP master
 }
 
 // listeners are bound before anything is served, so that an address that is

@@ -20,6 +20,8 @@ import (
 	"weir/internal/vfs"
 	"weir/jobs"
 	"weir/policies"
+	"weir/slap/deploy"
+	"weir/slap/master"
 	"weir/streams"
 )
 
@@ -45,6 +47,9 @@ type Server struct {
 	http      *httpapi.Server
 	forward   *forward.Server
 	bound     *listeners
+
+	master   *master.Master   // nil without slap.listen
+	deployer *deploy.Deployer // nil without policies that deploy
 
 	stops  []step // what was started, in order
 	serves sync.WaitGroup
@@ -80,6 +85,8 @@ func Start(o Options) (_ *Server, err error) {
 		{"jobs", s.startJobs},
 		{"listeners", s.startListeners},
 		{"forward", s.startForward},
+		{"slap", s.startSlap},
+		{"deployments", s.startDeploy},
 		{"http", s.startHTTP},
 		{"addresses", s.startAddresses},
 	} {
@@ -232,7 +239,8 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	h := s.conf.HTTP
 	s.http, err = httpapi.New(httpapi.Options{
 		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
-		Metrics: m.Write, Version: s.version, Log: s.log,
+		Deployments: s.shownDeployments,
+		Metrics:     m.Write, Version: s.version, Log: s.log,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
 		HeaderTimeout: h.HeaderTimeout, StallTimeout: h.StallTimeout, IdleTimeout: h.IdleTimeout,
 	})

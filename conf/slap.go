@@ -1,0 +1,139 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Slap is weir's own SLAP master, and the one that deployments ask.
+type Slap struct {
+	Listen   string            `yaml:"listen"`   // of the own master; "" is none
+	Computer string            `yaml:"computer"` // the own master's default computer
+	Products map[string]string `yaml:"products"` // the own master's releases by alias
+	Token    Secret            `yaml:"token"`
+	Master   string            `yaml:"master"` // that deployments ask; "" is the own one
+	CAFile   string            `yaml:"ca_file"`
+	CertFile string            `yaml:"cert_file"`
+	KeyFile  string            `yaml:"key_file"`
+	Address  string            `yaml:"address"` // of the forward listener, for instances
+}
+
+// A Deploy is the instance that sends a policy its data.
+type Deploy struct {
+	Release    string            `yaml:"release"`
+	Reference  string            `yaml:"reference"`
+	Type       string            `yaml:"type"`
+	State      string            `yaml:"state"`
+	Parameters map[string]string `yaml:"parameters"`
+	Filter     map[string]string `yaml:"filter"`
+	Computers  []string          `yaml:"computers"`
+	Tag        string            `yaml:"tag"`
+	User       string            `yaml:"user"`
+}
+
+// DeployTag is the tag that an instance is told to send with: deploy.tag, or
+// what the policy's first pattern has before its wildcards; "" when that is
+// nothing.
+func (p Policy) DeployTag() string {
+	if p.Deploy != nil && p.Deploy.Tag != "" {
+		return p.Deploy.Tag
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(p.Match), " ")
+	for strings.HasSuffix(first, ".*") || strings.HasSuffix(first, ".**") {
+		first = strings.TrimRight(strings.TrimRight(first, "*"), ".")
+	}
+	if strings.ContainsAny(first, "*{}[]/#") {
+		return ""
+	}
+	return first
+}
+
+// slap finds what the master, or a deployment, could not work with.
+func (d *decoder) slap(c *Config) {
+	if c.Slap.Listen != "" {
+		d.address("slap.listen", c.Slap.Listen)
+	}
+	if c.Slap.Computer == "" {
+		d.at("slap.computer", errors.New("is empty: name the computer that requests go to first"))
+	}
+	if u, err := url.Parse(c.Slap.Master); c.Slap.Master != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		d.at("slap.master", fmt.Errorf("%q is no http or https URL", c.Slap.Master))
+	}
+	if (c.Slap.CertFile == "") != (c.Slap.KeyFile == "") {
+		d.at("slap.cert_file", errors.New("needs key_file, too, and the other way round"))
+	}
+	if c.Slap.Address != "" {
+		d.address("slap.address", c.Slap.Address)
+	}
+	seen := make(map[string]int)
+	for i, p := range c.Policies {
+		if p.Deploy != nil {
+			d.deploy(c, p, i, seen)
+		}
+	}
+}
+
+func (d *decoder) deploy(c *Config, p Policy, i int, seen map[string]int) {
+	path := fmt.Sprintf("policies[%d].deploy", i)
+	if c.Slap.Listen == "" && c.Slap.Master == "" {
+		d.at(path, errors.New("needs a master: write slap.listen for weir's own, or slap.master"))
+	}
+	if p.Deploy.Release == "" {
+		d.at(path+".release", errors.New("is missing: write a URL, or product.NAME"))
+	}
+	if p.Deploy.State != "" {
+		d.oneOf(path+".state", p.Deploy.State, "started", "stopped", "destroyed")
+	}
+	if p.DeployTag() == "" {
+		d.at(path+".tag", fmt.Errorf("cannot be told from match %q: write the tag that the instance sends with", p.Match))
+	}
+	reference := p.DeployReference()
+	if j, again := seen[reference]; again {
+		d.at(path+".reference", fmt.Errorf("%q is that of policies[%d] already: write another one", reference, j))
+	}
+	seen[reference] = i
+	if p.Deploy.User != "" && c.Forward.Security.user(p.Deploy.User) == nil {
+		d.at(path+".user", fmt.Errorf("%q is none of forward.security.users", p.Deploy.User))
+	}
+}
+
+// DeployReference is the title of the policy's instance: deploy.reference, or
+// the policy's name.
+func (p Policy) DeployReference() string {
+	if p.Deploy == nil || p.Deploy.Reference == "" {
+		return p.Name
+	}
+	return p.Deploy.Reference
+}
+
+// user gives a user by name, nil when there is none.
+func (s *Security) user(name string) *User {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Users {
+		if s.Users[i].Username == name {
+			return &s.Users[i]
+		}
+	}
+	return nil
+}
+
+// DeployParameters are what a policy's instance is told: where and how to
+// send, and what the policy says, which goes first. forward and http are the
+// addresses of the listeners.
+func (c *Config) DeployParameters(p Policy, forward, http string) map[string]string {
+	m := map[string]string{"weir-policy": p.Name, "weir-tag": p.DeployTag(), "weir-forward": forward, "weir-http": http}
+	if s := c.Forward.Security; s != nil {
+		m["weir-shared-key"] = s.SharedKey.Value()
+		if u := s.user(p.Deploy.User); u != nil {
+			m["weir-user"], m["weir-password"] = u.Username, u.Password.Value()
+		}
+	}
+	for k, v := range p.Deploy.Parameters {
+		m[k] = v
+	}
+	return m
+}

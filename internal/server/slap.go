@@ -1,0 +1,141 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"weir/slap"
+	"weir/slap/deploy"
+	"weir/slap/master"
+)
+
+// startSlap starts weir's own master, where the configuration asks for one.
+func (s *Server) startSlap() (_ func(context.Context) error, err error) {
+	c := s.conf.Slap
+	if c.Listen == "" {
+		return nil, nil
+	}
+	s.master, err = master.New(master.Options{
+		Streams: s.streams, Computer: c.Computer, Products: c.Products, Access: master.Access{Token: c.Token.Value()}, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("server: slap.listen: %w", err)
+	}
+	s.bound.at.Slap = l.Addr().String()
+	h := &http.Server{Handler: s.master, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+	s.serve("slap", http.ErrServerClosed, func() error { return h.Serve(l) })
+	return h.Shutdown, nil
+}
+
+// startDeploy asks a master for what the policies name.
+func (s *Server) startDeploy() (func(context.Context) error, error) {
+	list := s.deployments()
+	if len(list) == 0 {
+		return nil, nil
+	}
+	client, err := s.slapClient()
+	if err != nil {
+		return nil, fmt.Errorf("server: slap: %w", err)
+	}
+	if s.deployer, err = deploy.New(deploy.Options{Client: client, Deployments: list, Log: s.log}); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.serve("deployments", nil, func() error {
+		s.deployer.Run(ctx)
+		return nil
+	})
+	return func(context.Context) error { cancel(); return nil }, nil
+}
+
+// shownDeployments is what /api/deployments tells.
+func (s *Server) shownDeployments() any {
+	if s.deployer == nil {
+		return []deploy.Status{}
+	}
+	return s.deployer.Status()
+}
+
+// deployments are the policies' instances, told where this server listens.
+func (s *Server) deployments() []deploy.Deployment {
+	forward := s.conf.Slap.Address
+	if forward == "" && len(s.bound.at.Forward) > 0 {
+		forward = s.bound.at.Forward[0]
+	}
+	var list []deploy.Deployment
+	for _, p := range s.conf.Policies {
+		d := p.Deploy
+		if d == nil {
+			continue
+		}
+		v := deploy.Deployment{
+			Policy: p.Name, Reference: p.DeployReference(), Release: d.Release, Type: d.Type, State: d.State,
+			Parameters: s.conf.DeployParameters(p, forward, "http://"+s.bound.at.HTTP+"/"), Filter: d.Filter, Computers: d.Computers,
+		}
+		if v.State == "" {
+			v.State = slap.Started
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// slapClient speaks to the master that the configuration names, or to the own
+// one without a detour through the network.
+func (s *Server) slapClient() (*slap.Client, error) {
+	c := s.conf.Slap
+	o := slap.ClientOptions{URL: c.Master, CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Token: c.Token.Value()}
+	if c.Master == "" {
+		if s.master == nil {
+			return nil, errors.New("deployments need slap.listen or slap.master")
+		}
+		o.URL, o.HTTP = "http://"+s.bound.at.Slap+"/", &http.Client{Transport: inProcess{s.master}}
+	}
+	return slap.NewClient(o)
+}
+
+// inProcess gives requests to a handler.
+type inProcess struct{ handler http.Handler }
+
+// An answer is what a handler writes.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
+
+// RoundTrip serves a request at once.
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	a := &answer{header: http.Header{}}
+	served := r.Clone(r.Context()) // handlers may write to theirs
+	served.Host = r.URL.Host
+	p.handler.ServeHTTP(a, served)
+	a.WriteHeader(http.StatusOK)
+	return &http.Response{
+		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()), Request: r,
+	}, nil
+}
