@@ -270,7 +270,7 @@ func TestShutdownReadsTheBacklog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.backlog = time.Second
+	s.quiet = time.Second
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

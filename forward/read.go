@@ -35,7 +35,7 @@ func (c *conn) fill() error {
 			return errDrained
 		}
 		if draining {
-			c.nc.SetReadDeadline(time.Now().Add(drainQuiet))
+			c.nc.SetReadDeadline(time.Now().Add(c.s.quiet))
 		}
 		n, err := c.nc.Read(c.buf[c.w:])
 		c.w += n

@@ -34,7 +34,7 @@ type Server struct {
 	stopping atomic.Bool   // no listener is taken any more
 	draining atomic.Bool   // connections read what has arrived, and end
 	drained  chan struct{} // closed when draining begins
-	backlog  time.Duration // how long a shutdown accepts what has connected
+	quiet    time.Duration // drainQuiet, or longer in tests
 	until    time.Time     // when draining stops to read; set before draining
 
 	mu        sync.Mutex
@@ -62,7 +62,7 @@ func NewServer(o Options) (*Server, error) {
 		inflaters: newInflaters(runtime.GOMAXPROCS(0)),
 		random:    func(b []byte) { rand.Read(b) },
 		slots:     make(chan struct{}, o.MaxConnections),
-		backlog:   drainQuiet,
+		quiet:     drainQuiet,
 		drained:   make(chan struct{}),
 		listeners: map[closer]struct{}{}, conns: map[*conn]struct{}{},
 	}
@@ -180,9 +180,9 @@ func (s *Server) end(c *conn) {
 	s.done.Done()
 }
 
-// drainQuiet is how long a connection must be silent during a shutdown to be
-// taken for read to its end, and drainMost how long a peer that goes on
-// sending is heard.
+// drainQuiet is how long a listener or a connection must be silent during a
+// shutdown to be taken for read to its end, and drainMost how long a peer that
+// goes on sending is heard.
 const (
 	drainQuiet = 20 * time.Millisecond
 	drainMost  = time.Second
@@ -203,8 +203,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for l := range s.listeners {
 		l.Close()
 	}
+	// Not at once: a client of TLS 1.3 sends as soon as it has our part of the
+	// handshake, while we still wait for the end of its own.
 	for c := range s.conns {
-		c.nc.SetReadDeadline(time.Now())
+		c.nc.SetReadDeadline(time.Now().Add(s.quiet))
 	}
 	s.mu.Unlock()
 
@@ -227,12 +229,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // stopAccepting takes the connections that the kernel has already accepted:
 // their senders, if they want no acks, think that what they sent has arrived.
+// A TLS listener, which has no deadline, is closed at once: before we answer
+// its clients they have sent nothing.
 func (s *Server) stopAccepting(ctx context.Context) {
 	s.mu.Lock()
 	s.stopping.Store(true)
 	for l := range s.listeners {
 		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
-			d.SetDeadline(time.Now().Add(s.backlog))
+			d.SetDeadline(time.Now().Add(s.quiet))
 		} else {
 			l.Close()
 		}
@@ -240,7 +244,7 @@ func (s *Server) stopAccepting(ctx context.Context) {
 	s.mu.Unlock()
 	select {
 	case <-ended(&s.accepting):
-	case <-time.After(2 * s.backlog): // a connection waits for its slot
+	case <-time.After(2 * s.quiet): // a connection waits for its slot
 	case <-ctx.Done():
 	}
 }

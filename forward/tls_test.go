@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -194,6 +196,73 @@ func secured(t *testing.T, c *tls.Conn) []byte {
 		t.Errorf("the server did not close in order: %v", err)
 	}
 	return bytes.TrimPrefix(all, pong("", "server", hexDigest([]byte("salt\xff"), []byte("server"), helo[15:31], []byte("key"))))
+}
+
+// TestTLSShutdownDuringHandshake has a sender without acks that has all of the
+// server's part of the handshake, and whose own end of it, and message, come
+// only when the shutdown has begun.
+func TestTLSShutdownDuringHandshake(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "authority")
+	ca.issue("server", time.Hour)
+	k := &keeper{}
+	s, err := NewServer(Options{Handler: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.quiet = 5 * time.Second
+	config, err := TLS{CertFile: ca.path("server.crt"), KeyFile: ca.path("server.key"), MinVersion: tls.VersionTLS13}.Config(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(tls.NewListener(l, config)) }()
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowSender{Conn: raw, waits: make(chan struct{}), gate: make(chan struct{})}
+	sent := make(chan error, 1)
+	go func() {
+		c := tls.Client(slow, &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1"})
+		_, err := c.Write(pack(list{"t", at, record(1)}))
+		sent <- errors.Join(err, c.Close())
+	}()
+	<-slow.waits
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(context.Background()) }()
+	<-s.drained
+	s.mu.Lock() // until the connections have their deadline
+	close(slow.gate)
+	s.mu.Unlock()
+	if err := <-sent; err != nil {
+		t.Errorf("sender: %v", err)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := <-served; !errors.Is(err, ErrClosed) || len(k.kept()) != 1 {
+		t.Errorf("Serve: %v; kept %d of 1", err, len(k.kept()))
+	}
+}
+
+// A slowSender's second write waits, and what follows it.
+type slowSender struct {
+	net.Conn
+	writes      int
+	waits, gate chan struct{}
+}
+
+func (s *slowSender) Write(b []byte) (int, error) {
+	if s.writes++; s.writes == 2 {
+		close(s.waits)
+		<-s.gate
+	}
+	return s.Conn.Write(b)
 }
 
 func TestTLSReload(t *testing.T) {
