@@ -71,7 +71,7 @@ func (s *Store) checkManifest(l *loaded, missing []uint64) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("read the manifest: there is none in %s, but there are chunk files; restore the folder from a backup, or set it aside", s.manifest.dir)
+	return fmt.Errorf("read the manifest: no whole one in %s, but there are chunk files; restore the folder from a backup, or set it aside", s.manifest.dir)
 }
 
 // missingEnd gives the newest segment when the manifest knows it and it is

@@ -80,6 +80,9 @@ func (m *manifestFile) rewrite(state manifestState, entries []entry) error {
 	}
 	if err != nil {
 		m.abandon()
+		for kind := range manifestKinds { // a full disk needs the room
+			m.fs.Remove(manifestName(m.dir, m.number, kind))
+		}
 		return fmt.Errorf("make a manifest: %w", noSpace(err))
 	}
 	m.base, m.pos = int64(len(b)), int64(len(b))
@@ -198,10 +201,11 @@ func loadManifest(fsys vfs.FS, dir string) (readManifest, error) {
 		m.number = n
 		return m, nil
 	}
-	if len(numbers) > 0 && numbers[len(numbers)-1] > 1 {
-		return readManifest{}, fmt.Errorf("read the manifest: no whole one in %s; restore the folder from a backup, or set it aside", dir)
+	none := readManifest{}
+	if len(numbers) > 0 {
+		none.newest = numbers[len(numbers)-1]
 	}
-	return readManifest{newest: uint64(len(numbers))}, nil
+	return none, nil
 }
 
 // parseManifest reads the frames of two copies, each frame from the one that

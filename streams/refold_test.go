@@ -51,3 +51,34 @@ func TestFoldAgainThenKill(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// However often the first manifest cannot be written, the log has all.
+func TestNoFirstManifest(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(64 << 20)
+	var full atomic.Bool
+	full.Store(true)
+	disk := &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+		if full.Load() && strings.Contains(op.Name, "/manifest/") && (op.Kind == "WriteAt" || op.Kind == "Remove") {
+			return &vfs.Fault{Err: syscall.ENOSPC, Partly: 7} // and killed before it is removed
+		}
+		return nil
+	}}
+	var want []byte
+	for i := range 3 {
+		s := mustOpen(t, "data", small(disk))
+		b := fmt.Appendf(nil, "%04000d", i)
+		mustAppend(t, s, Record{Stream: mustCreate(t, s, "s"), Data: b})
+		want = append(want, b...)
+		if s.Close() == nil {
+			t.Fatal("the manifest was written")
+		}
+	}
+	full.Store(false)
+	if err := checkWant(mem, map[string][]byte{"s": want}); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := mem.List("data/manifest"); len(names) != 2 {
+		t.Errorf("there are %q", names)
+	}
+}
