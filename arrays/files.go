@@ -118,7 +118,7 @@ func (s *Store) tidy() error {
 		return err
 	}
 	for _, d := range []string{newDir, oldDir, tmpDir} {
-		if err := s.fs.RemoveAll(s.dir + "/" + d); err != nil {
+		if err := s.empty(s.dir + "/" + d); err != nil {
 			return err
 		}
 	}
@@ -127,10 +127,23 @@ func (s *Store) tidy() error {
 			return err
 		}
 	}
-	if err := s.replace(s.dir+"/zarr.json", []byte(rootJSON)); err != nil {
-		return err
+	root := s.dir + "/zarr.json"
+	if b, err := s.readFile(root); err != nil || string(b) != rootJSON { // a full disk can be read all the same
+		if err := s.replace(root, []byte(rootJSON)); err != nil {
+			return err
+		}
 	}
 	return s.list()
+}
+
+// empty removes what is in a folder, not the folder: on a full disk it could
+// not be made again.
+func (s *Store) empty(dir string) error {
+	names, err := s.fs.List(dir)
+	for _, n := range names {
+		err = errors.Join(err, s.fs.RemoveAll(dir+"/"+strings.TrimSuffix(n, "/")))
+	}
+	return ignoreMissing(err)
 }
 
 // finish installs groups that were committed, but not yet in their place when

@@ -2,6 +2,7 @@ package arrays
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"weir/internal/vfs"
@@ -37,4 +38,24 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("round %d: the root is %q, %v", round, b, err)
 		}
 	}
+}
+
+// TestOpenOnFullDisk: what is there can be read when nothing can be written.
+func TestOpenOnFullDisk(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	var full atomic.Bool
+	disk := vfs.Full(mem, &full)
+	s := open(t, "d", Options{FS: disk})
+	f := &fakeStream{name: "n", data: []byte("1\n")}
+	advance(t, s, f, numbersSpec)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	s = open(t, "d", Options{FS: disk})
+	if got := values(t, s, "n", "value"); got != "[1]" {
+		t.Errorf("values %s", got)
+	}
+	full.Store(false)
 }

@@ -268,8 +268,10 @@ func (s *Server) startAddresses() (func(context.Context) error, error) {
 		return nil, err
 	}
 	name := filepath.Join(s.conf.Data, addressFile)
-	if err := writeFile(name, append(b, '\n')); err != nil {
-		return nil, fmt.Errorf("server: addresses: %w", err)
+	if err := writeFile(name, append(b, '\n')); err != nil { // a full disk can be read all the same
+		s.log.Error("the addresses could not be written", "file", name, "error", err)
+		os.Remove(name + ".tmp")
+		return nil, nil
 	}
 	return func(context.Context) error { return os.Remove(name) }, nil
 }
