@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"slap":             {},
 	"slap/deploy":      {"slap"},
 	"slap/master":      {"slap", "streams"},
-	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi"},
+	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi", "jobs"},
 	"internal/demo":    {"arrays"},
 	"internal/server":  {"*"},
 	"cmd/weir":         {"*"},

@@ -206,6 +206,14 @@ func TestJobsSurviveKill(t *testing.T) {
 	if status, _ := w.api("GET", ids[4], asJSON, nil); status != 404 {
 		t.Errorf("the deleted job answers %d", status)
 	}
+	resp, err := http.Get("http://" + w.HTTP + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); !strings.Contains(string(text), `weir_jobs{state="QUEUED"} 18`) || !strings.Contains(string(text), "weir_job_entries 19") {
+		t.Errorf("the metrics lack 18 queued jobs and 19 entries:\n%s", text)
+	}
 	if status, a := w.api("POST", "job", "text/plain", `{"action":"a"}`); status != 415 {
 		t.Errorf("a job as plain text answers %d %v", status, a)
 	}

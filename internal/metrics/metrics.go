@@ -29,6 +29,7 @@ type Sources struct {
 	Policies func() policies.Stats
 	Arrays   func() arrays.Stats
 	HTTP     func() httpapi.Stats
+	Jobs     func() Jobs
 	// Version of weir, for weir_build_info.
 	Version string
 }
@@ -141,6 +142,7 @@ type snapshot struct {
 	policies policies.Stats
 	arrays   arrays.Stats
 	http     httpapi.Stats
+	jobs     Jobs
 	version  string
 }
 
@@ -151,6 +153,7 @@ func take(s Sources) snapshot {
 	ask(&now.policies, s.Policies)
 	ask(&now.arrays, s.Arrays)
 	ask(&now.http, s.HTTP)
+	ask(&now.jobs, s.Jobs)
 	return now
 }
 

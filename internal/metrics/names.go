@@ -31,10 +31,10 @@ func one(n func(*snapshot) int64) func(*snapshot, emit) {
 }
 
 // each reads a number for each key of a map.
-func each[V any](m func(*snapshot) map[string]V, n func(V) int64) func(*snapshot, emit) {
+func each[K ~string, V any](m func(*snapshot) map[K]V, n func(V) int64) func(*snapshot, emit) {
 	return func(s *snapshot, out emit) {
 		for key, v := range m(s) {
-			out(float64(n(v)), key)
+			out(float64(n(v)), string(key))
 		}
 	}
 }
@@ -60,6 +60,9 @@ func present(s Sources) []metric {
 	}
 	if s.HTTP != nil {
 		list = append(list, ofHTTP()...)
+	}
+	if s.Jobs != nil {
+		list = append(list, ofJobs()...)
 	}
 	return list
 }
