@@ -64,6 +64,7 @@ func (j *Job) merge(body []byte) (map[string]bool, error) {
 			had[name] = true
 		}
 	}
+	j.clear(had) // else what is given would be mixed with what was there
 	clean, err := json.Marshal(given)
 	if err != nil {
 		return nil, invalid("%v", err)
@@ -78,6 +79,22 @@ func (j *Job) merge(body []byte) (map[string]bool, error) {
 		j.StatusMessage = strings.ToValidUTF8(j.StatusMessage[:maxMessage], "")
 	}
 	return had, nil
+}
+
+// clear empties the attributes of several parts that are given anew.
+func (j *Job) clear(had map[string]bool) {
+	if had["affectedResources"] {
+		j.Affected = nil
+	}
+	if had["nestedJobs"] {
+		j.Nested = nil
+	}
+	if had["targetResource"] {
+		j.Target = nil
+	}
+	if had["acl"] {
+		j.ACL = nil
+	}
 }
 
 var jobID = regexp.MustCompile(`^job/[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -168,7 +185,7 @@ func (j *Job) edited(body []byte, remove []string, now time.Time) (*Job, error) 
 	if had["attempt"] && n.Attempt != j.Attempt {
 		return nil, fmt.Errorf("%w: %s is at attempt %d; attempt %d lost the job", ErrConflict, j.ID, j.Attempt, n.Attempt)
 	}
-	if n.Action != j.Action || had["targetResource"] && (j.Target == nil || *n.Target != *j.Target) {
+	if n.Action != j.Action || had["targetResource"] && (j.Target == nil || n.Target == nil || *n.Target != *j.Target) {
 		return nil, invalid("the action and targetResource of %s stay what they are", j.ID)
 	}
 	n.without(remove)

@@ -159,6 +159,10 @@ func TestBadJobsAreRefusedByName(t *testing.T) {
 			t.Errorf("edit %s: %v", body, err)
 		}
 	}
+	k := create(t, s, `{"action":"a","targetResource":{"href":"x"}}`)
+	if _, err := s.EditJSON(t.Context(), k.ID, []byte(`{"affectedResources":[{}]}`)); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a resource without href took the one's that was there: %v", err)
+	}
 	after, _ := s.Get(t.Context(), j.ID)
 	if after.State != Queued || after.Updated != j.Updated {
 		t.Errorf("a refused edit changed the job: %+v", after)
