@@ -81,7 +81,7 @@ func arrayName(field string, t *table) string {
 		}
 	}
 	name := string(b[:min(len(b), maxArrayName)])
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "__") || name == "c" || strings.HasPrefix(name, "zarr.json") {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "__") || name == "zarr.json" {
 		name = "f_" + strings.TrimLeft(name, "._")
 	}
 	unique := name

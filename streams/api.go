@@ -69,7 +69,8 @@ type Record struct {
 	// have; else the record is refused with ErrExpect.
 	Expect      int64
 	Conditional bool
-	// Reset starts a new generation, in which Data is the beginning.
+	// Reset starts a new generation, in which Data is the beginning; a stream
+	// without a record is at the beginning of its first one.
 	Reset bool
 }
 

@@ -164,7 +164,7 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 		res.Err = fmt.Errorf("%w: the key of a large append was forgotten meanwhile; repeat it", ErrUnknown)
 		return
 	}
-	if r.Reset {
+	if r.Reset && st.defined { // the first record of a stream begins generation 1 anyway
 		st.tip = tip{st.tip.generation + 1, 0}
 	}
 	off := st.tip.length
@@ -228,7 +228,7 @@ func (b *batch) extends(st *Stream, r *Record, up *staged) bool {
 func (b *batch) begin(st *Stream, r *Record, up *staged, n int64) {
 	rec := logRecord{
 		stream: st.id, generation: st.tip.generation, offset: st.tip.length, length: n, appends: 1,
-		reset: r.Reset, data: len(b.buf),
+		reset: r.Reset && st.defined, data: len(b.buf),
 	}
 	if up != nil {
 		up.taken = true

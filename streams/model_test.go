@@ -79,8 +79,7 @@ func (m *model) apply(r *Record) (Result, error) {
 	}
 	if m.gen[name] == 0 {
 		m.gen[name] = 1
-	}
-	if r.Reset {
+	} else if r.Reset {
 		m.gen[name]++
 		m.bytes[name], m.recs[name] = nil, 0
 	}
