@@ -110,7 +110,7 @@ type Upload struct {
 
 // UploadOptions say how a body joins a stream; the fields are Record's.
 type UploadOptions struct {
-	Key         Key
+	Key         Key // with the bytes: the same key with other bytes is another upload
 	Expect      int64
 	Conditional bool
 	Reset       bool

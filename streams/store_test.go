@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"weir/internal/vfs"
@@ -138,6 +139,10 @@ func TestUpload(t *testing.T) {
 		u, err = st.Upload(context.Background(), bytes.NewReader(body), UploadOptions{Length: int64(len(body)), Key: KeyOf([]byte("k"))})
 		if err != nil || u.Offset != 4 || !u.Duplicate {
 			t.Fatalf("%+v %v", u, err)
+		}
+		u, err = st.Upload(context.Background(), strings.NewReader("other"), UploadOptions{Length: 5, Key: KeyOf([]byte("k"))})
+		if err != nil || u.Offset != int64(len(want)) || u.Duplicate || readAll(t, st)[len(want)] != 'o' {
+			t.Fatalf("the key again, with other bytes: %+v %v", u, err)
 		}
 		s.Close()
 	})

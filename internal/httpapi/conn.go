@@ -35,9 +35,10 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	stall  time.Duration
-	linger atomic.Bool // part of a body was left unread
-	eof    atomic.Bool // the client sends no more
-	heard  atomic.Bool // the client sent something
+	linger atomic.Bool  // part of a body was left unread
+	eof    atomic.Bool  // the client sends no more
+	heard  atomic.Bool  // the client sent something
+	got    atomic.Int64 // bytes from the client since the last answer
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -45,6 +46,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)
 	}
+	c.got.Add(int64(n))
 	if err == io.EOF {
 		c.eof.Store(true)
 	}

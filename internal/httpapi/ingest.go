@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"mime"
@@ -26,13 +27,10 @@ func (r *request) checkIngest() error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkSpace(); err != nil {
-		return err
-	}
 	if length := r.body.length; length > in.wireLimit(r) {
 		return tooLarge(in.limit)
 	}
-	return nil
+	return r.checkSpace()
 }
 
 // ingestion reads the head of the request.
@@ -108,6 +106,10 @@ func (r *request) keep(in ingestion, data []byte) error {
 	id, err := r.idempotencyKey()
 	if err != nil {
 		return err
+	}
+	if len(id) > 0 { // with the bytes: a key that comes again with others is another append
+		sum := sha256.Sum256(data)
+		id = append(sum[:], id...)
 	}
 	batch := [1]policies.Batch{{
 		Tag: in.query.tag, Policy: in.policy.Name, Entries: data, Raw: true, ID: id,

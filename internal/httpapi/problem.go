@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -88,7 +89,7 @@ func (r *request) fail(err error) {
 	p := problemOf(err)
 	takes := r.route == nil || r.route.takes
 	if takes && !r.counted {
-		r.s.refused(p.reason, max(r.body.got, r.body.length))
+		r.s.refused(p.reason, max(r.body.got, announced(r.body.length)))
 	}
 	if takes || p.status >= 500 {
 		r.s.report(r.ctx, p)
@@ -110,6 +111,13 @@ func (s *Server) report(ctx *fasthttp.RequestCtx, p *problem) {
 		"method", string(ctx.Method()), "path", string(ctx.Request.Header.RequestURI()),
 		"peer", ctx.RemoteAddr().String(), "more_since_last", silent)
 }
+
+// mostAnnounced is where the sizes that clients announce stop to count, so that
+// lies about them do not fill the counters.
+const mostAnnounced = 1 << 40
+
+// announced is a refused body's size as it is counted.
+func announced(length int64) int64 { return min(max(0, length), mostAnnounced) }
 
 // refused counts a request whose data was refused.
 func (s *Server) refused(reason string, bytes int64) {
@@ -160,9 +168,24 @@ func wantsJSON(ctx *fasthttp.RequestCtx) bool {
 	return bytes.Contains(ctx.Request.Header.Peek(fasthttp.HeaderAccept), []byte("json"))
 }
 
+// clientBytes is where fasthttp's messages begin to repeat what the client sent.
+const clientBytes = ": buffer size="
+
+// plainError is fasthttp's message without the client's bytes: passwords among
+// them belong into no log.
+func plainError(err error) string {
+	const most = 120
+	text, _, _ := strings.Cut(err.Error(), clientBytes)
+	text = strings.TrimPrefix(text, "error when reading request headers: ")
+	if before, _, ok := strings.Cut(text, " \""); ok {
+		text = before
+	}
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
+}
+
 // unreadable answers a request that fasthttp could not read to its body.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	p := refuse(400, "bad-request", "this is no HTTP request: %v", err)
+	p := refuse(400, "bad-request", "this is no HTTP request: %s", plainError(err))
 	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
 		p = refuse(431, "header-too-large", "the request's header is larger than %d bytes", s.http.ReadBufferSize)
 	} else if isTimeout(err) {
@@ -172,7 +195,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	}
 	if c := ctx.Conn().(*conn); c.heard.Load() { // else it is a connection that was opened for later
 		c.linger.Store(true)
-		s.refused(p.reason, 0)
+		s.refused(p.reason, c.got.Load())
 		s.report(ctx, p)
 		s.count.answer(nil, p.status)
 	}

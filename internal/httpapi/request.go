@@ -36,7 +36,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 	if r.ambiguous() {
 		r.body.err = errTruncated // what follows cannot be trusted, so the connection ends
-		r.fail(refuse(400, "bad-request", "a request with Content-Length and Transfer-Encoding has two ends"))
+		r.fail(refuse(400, "bad-request", "the end of the body is not clear: send either Content-Length or Transfer-Encoding: chunked"))
 		return
 	}
 	if err := r.find(); err != nil {
@@ -68,10 +68,19 @@ func (r *request) foreign() bool {
 	return len(origin) > 0 && !bytes.EqualFold(host, h.Host())
 }
 
-// ambiguous tells whether the head gives the body's end in two ways. fasthttp
-// follows one of them; a server in front may have followed the other.
+// ambiguous tells whether the head gives the body's end in two ways, or in one
+// that is not followed here. A server in front may have followed the other.
 func (r *request) ambiguous() bool {
-	return r.body.length < 0 && bytes.Contains(bytes.ToLower(r.ctx.Request.Header.RawHeaders()), []byte("content-length:"))
+	other := []byte(fasthttp.HeaderTransferEncoding)
+	if r.body.length < 0 {
+		other = []byte(fasthttp.HeaderContentLength)
+	}
+	for line := range bytes.Lines(r.ctx.Request.Header.RawHeaders()) {
+		if name, _, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, other) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) newRequest(ctx *fasthttp.RequestCtx) *request {
@@ -96,6 +105,7 @@ func (r *request) end() {
 		r.ctx.SetConnectionClose()
 		r.ctx.Conn().(*conn).linger.Store(true)
 	}
+	r.ctx.Conn().(*conn).got.Store(0)
 	r.s.count.answer(r.route, r.ctx.Response.StatusCode())
 	if r.held > 0 {
 		r.s.budget.give(r.held)

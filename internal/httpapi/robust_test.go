@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -229,6 +231,8 @@ func TestAmbiguousRequests(t *testing.T) {
 	for name, request := range map[string]string{
 		"two lengths":          "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
 		"length and chunked":   "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"length and identity":  "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\ntransfer-encoding: identity\r\n\r\nabc",
+		"identity alone":       "PUT /streams/up.amb HTTP/1.1\r\nTransfer-Encoding: identity\r\nHost: x\r\n\r\nabc",
 		"negative length":      "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
 		"length no number":     "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: 3x\r\n\r\nabc",
 		"huge length":          "PUT /streams/up.amb HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
@@ -241,6 +245,66 @@ func TestAmbiguousRequests(t *testing.T) {
 			t.Errorf("%s: the answer is %.100q, not a 4xx", name, back)
 		}
 		w.absent("up.amb")
+		if strings.Contains(back, "contents:") {
+			t.Errorf("%s: the answer, and the log, repeats the client's bytes: %.300q", name, back)
+		}
+	}
+	back := w.raw("PUT /streams/up.clear HTTP/1.1\r\nHost: x\r\nX-Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+	if !strings.HasPrefix(back, "HTTP/1.1 201") {
+		t.Errorf("a header that only ends like Content-Length: %.200q", back)
+	}
+}
+
+// A syncBuffer is a log that is read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// Clients that break off in a header are told of once in a while, and nothing
+// of what they sent is told.
+func TestBrokenConnectionsAreQuiet(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	w := start(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	for range 20 {
+		w.raw("GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: Basic c2VjcmV0")
+		w.raw("PUT /streams/up.x HTTP/9\r\nAuthorization: Basic c2VjcmV0\r\nX\r\n\r\n")
+	}
+	if text := log.String(); text == "" || strings.Count(text, "\n") > 6 || strings.Contains(text, "c2VjcmV0") {
+		t.Errorf("the log is %.2000s", text)
+	}
+}
+
+// What a client announces is counted where it is refused, lies up to a bound.
+func TestRefusedBytesAreCounted(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	short := "PUT /streams/up.short HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n\r\nabc"
+	w.raw(short)
+	if c, _ := w.refused("truncated-body"); c.Bytes != int64(len(short)) {
+		t.Errorf("of a request that ended after %d bytes %d are counted", len(short), c.Bytes)
+	}
+	for range 3 {
+		back := w.raw("POST /portal_ingestion_policies/raw/ingest?reference=raw.huge HTTP/1.1\r\nHost: x\r\nContent-Length: 9223372036854775800\r\nExpect: 100-continue\r\n\r\n")
+		if !strings.HasPrefix(back, "HTTP/1.1 413") {
+			t.Errorf("the answer to a huge chunk is %.200q", back)
+		}
+	}
+	if c, _ := w.refused("body-too-large"); c.Bytes != 3*mostAnnounced {
+		t.Errorf("lies are counted as %d bytes", c.Bytes)
 	}
 }
 

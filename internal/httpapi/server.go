@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,7 +144,7 @@ func (s *Server) newFasthttp() *fasthttp.Server {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		CloseOnShutdown:              true,
-		Logger:                       serverLog{s.Log},
+		Logger:                       serverLog{s.Log, &s.refusals},
 	}
 }
 
@@ -201,9 +202,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// serverLog gives fasthttp's own messages, which are about connections, to slog.
-type serverLog struct{ log *slog.Logger }
+// serverLog gives fasthttp's own messages, which are about connections, to
+// slog: not often, and without the client's bytes.
+type serverLog struct {
+	log   *slog.Logger
+	often *refusals
+}
 
 func (l serverLog) Printf(format string, args ...any) {
-	l.log.Warn("http connection", "error", fmt.Sprintf(format, args...))
+	silent, ok := l.often.tell("http connection", time.Now())
+	if !ok {
+		return
+	}
+	text, _, _ := strings.Cut(fmt.Sprintf(format, args...), clientBytes)
+	l.log.Warn("http connection", "error", text, "more_since_last", silent)
 }

@@ -149,14 +149,14 @@ func (r *request) preconditions(u *upload) error {
 // contentRange holds a Content-Range against the stream: Wendelin's rules and
 // its words.
 func (r *request) contentRange(u *upload) error {
-	h := r.ctx.Request.Header.Peek(fasthttp.HeaderContentRange)
-	if len(h) == 0 {
+	all := r.ctx.Request.Header.PeekAll(fasthttp.HeaderContentRange)
+	if len(all) == 0 {
 		return nil
 	}
 	u.ranged = true
-	part, ok := parseContentRange(string(h))
+	part, ok := parseContentRange(string(all[0]))
 	switch {
-	case !ok:
+	case !ok || len(all) > 1: // an empty one, too: without a range the body would replace what is there
 		return explained("Can not parse range")
 	case part.kind == rangeStatus:
 	case r.encoded():
