@@ -38,7 +38,9 @@ func newSlapMaster() *cobra.Command {
 		Long: `Run a SLAP master until SIGTERM or SIGINT. What it answered to a change is
 durable. With --cfg it takes slapos's own configuration: [slapos] computer_id,
 [slapproxy] host, port, database_uri (the data is kept beside it, in
-database_uri.weir) and software_product_list, and [multimaster/URL].
+database_uri.weir) and software_product_list, and [multimaster/URL]. A section
+[computer/ID] gives a computer attributes that filters are compared with, such
+as network_guid, group or region.
 Flags go before the file.`,
 		Example: "  weir slap master --listen 127.0.0.1:5000 --data ./slap-data\n  weir slap master --cfg /etc/opt/slapos/slapos.cfg",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -101,7 +103,7 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	m, err := master.New(master.Options{
-		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Async: s.async, Access: access, Log: log,
+		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Attributes: c.Attributes, Async: s.async, Access: access, Log: log,
 	})
 	if err != nil {
 		return err

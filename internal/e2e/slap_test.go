@@ -164,12 +164,7 @@ func TestSlapClient(t *testing.T) {
 	t.Parallel()
 	python := slapPython(t)
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	port := freePort(t)
 	cfg := filepath.Join(dir, "slapos.cfg")
 	text := fmt.Sprintf("[slapos]\ncomputer_id = local\n[slapproxy]\nhost = 127.0.0.1\nport = %d\ndatabase_uri = %s/proxy.db\nsoftware_product_list =\n  demo http://sr.example/demo.cfg\n", port, dir)
 	if err := os.WriteFile(cfg, []byte(text), 0o644); err != nil {
@@ -177,15 +172,7 @@ func TestSlapClient(t *testing.T) {
 	}
 	daemon(t, filepath.Join(filepath.Dir(python), "slapos"), "proxy", "start", "--cfg", cfg)
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			c.Close()
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("slapproxy did not start")
-		}
-	}
+	waitFor(t, fmt.Sprintf("127.0.0.1:%d", port))
 	slap := func(want int, args ...string) string {
 		t.Helper()
 		c := exec.Command(program, append(append([]string{"slap"}, args...), "--master", url)...)
@@ -222,4 +209,29 @@ s.registerComputer("local").updateConfiguration(dumps({"reference": "local", "ad
 		t.Errorf("status: %s", out)
 	}
 	slap(0, "request", "first", "product.demo", "--state", "destroyed")
+}
+
+// freePort gives a port that nobody listens at.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// waitFor waits until somebody listens at an address.
+func waitFor(t testing.TB, address string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nobody listens at %s", address)
+		}
+	}
 }

@@ -8,6 +8,9 @@ import (
 // of the default one, or of any other to which the release is supplied.
 func (m *Master) allocate(t *tx, n name, r *request) (*partition, error) {
 	for _, node := range m.candidates(t, r) {
+		if !m.suits(t, node, n, r.filter) {
+			continue
+		}
 		for _, id := range node.Partitions {
 			if p := t.partition(place{node.ID, id}); p.Instance == nil {
 				return p, nil
@@ -56,4 +59,45 @@ func nodeFilter(f slap.Parameters) map[string]any {
 		}
 	}
 	return d
+}
+
+// categories are the names of a filter that a node's attribute must equal.
+var categories = []string{
+	"network_guid", "project_guid", "group", "cpu_core", "cpu_frequency", "cpu_type", "local_area_network_type", "region",
+	"memory_size", "memory_type", "storage_capacity", "storage_interface", "storage_redundancy", "capability",
+}
+
+// suits tells whether a node is what a filter asks for. A node without an
+// attribute does not have any value of it.
+func (m *Master) suits(t *tx, n *node, asking name, filter map[string]any) bool {
+	for _, k := range categories {
+		if v, ok := filter[k]; ok && v != nil && v != "" && m.o.Attributes[n.ID][k] != slap.PythonText(v) {
+			return false
+		}
+	}
+	switch filter["mode"] {
+	case nil, "":
+		return true
+	case "unique_by_network":
+		return !m.inNetwork(t, n, asking)
+	}
+	return false
+}
+
+// inNetwork tells whether a tree has an instance in a node's network already.
+func (m *Master) inNetwork(t *tx, n *node, asking name) bool {
+	for _, p := range t.tree(asking.tree()) {
+		if m.network(p.Node) == m.network(n.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// network is the one that a node is said to be in, or one of its own.
+func (m *Master) network(id string) string {
+	if g := m.o.Attributes[id]["network_guid"]; g != "" {
+		return "network " + g
+	}
+	return "node " + id
 }

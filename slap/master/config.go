@@ -17,10 +17,13 @@ type Config struct {
 	Database string // database_uri, where slapproxy has its own
 	Products map[string]string
 	Forward  []Forward
+	// Attributes are those of [computer/ID].
+	Attributes map[string]map[string]string
 }
 
 // LoadConfig reads a slapos.cfg: [slapos] computer_id; [slapproxy] host, port,
-// database_uri and software_product_list; [multimaster/URL]. Sections and
+// database_uri and software_product_list; [multimaster/URL]; and of weir's own [computer/ID], what
+// filters are compared with. Sections and
 // options of other programs are left alone.
 func LoadConfig(path string) (*Config, error) {
 	f, err := os.Open(path)
@@ -32,7 +35,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slap: configuration %s: %w", path, err)
 	}
-	c := &Config{Products: map[string]string{}}
+	c := &Config{Products: map[string]string{}, Attributes: map[string]map[string]string{}}
 	for _, s := range sections {
 		if err := c.section(s); err != nil {
 			return nil, fmt.Errorf("slap: configuration %s: %w", path, err)
@@ -68,6 +71,8 @@ func (c *Config) section(s section) error {
 			}
 			c.Products[name] = strings.TrimSpace(url)
 		}
+	case strings.HasPrefix(s.name, "computer/"):
+		c.Attributes[strings.TrimPrefix(s.name, "computer/")] = s.values
 	case strings.HasPrefix(s.name, "multimaster/"):
 		c.Forward = append(c.Forward, Forward{
 			URL: strings.TrimPrefix(s.name, "multimaster/"), Releases: lines(s.values["software_release_list"]),

@@ -21,6 +21,9 @@ type Options struct {
 	Computer string
 	// Products are aliases: the release's URL by the product's name.
 	Products map[string]string
+	// Attributes of computers, by computer and name: what filters such as
+	// network_guid, group or region are compared with.
+	Attributes map[string]map[string]string
 	// Forward lists the masters that requests may be passed on to.
 	Forward []Forward
 	// Async makes the first request of an instance be answered with "please

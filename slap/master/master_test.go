@@ -2,7 +2,9 @@ package master
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -306,5 +308,78 @@ func TestShared(t *testing.T) {
 	}
 	if i, err := b.On(asking.Place).Request(ctx, slap.Request{Reference: "front", Software: sr, Shared: true}); !errors.Is(err, slap.ErrNotFound) {
 		t.Errorf("without a host: %+v, %v", i, err)
+	}
+}
+
+// TestFilters: a filter is compared with what a computer is said to have.
+func TestFilters(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{Attributes: map[string]map[string]string{
+		"a": {"region": "eu", "network_guid": "n1"}, "b": {"region": "asia", "network_guid": "n1"}, "c": {"network_guid": "n2"},
+	}})
+	for _, id := range []string{"a", "b", "c"} {
+		b.formatNode(id, 3)
+		b.must(b.Supply(context.Background(), sr, id, slap.Available))
+	}
+	for k, c := range []struct {
+		filter map[string]any
+		on     string // "" for nowhere
+	}{
+		{map[string]any{"region": "asia"}, "b"},
+		{map[string]any{"network_guid": "n2"}, "c"},
+		{map[string]any{"region": "asia", "network_guid": "n2"}, ""},
+		{map[string]any{"computer_guid": "a", "region": "asia"}, ""},
+		{map[string]any{"group": "x"}, ""},
+		{map[string]any{"capability": "x"}, ""},
+		{map[string]any{"mode": "other"}, ""},
+		{map[string]any{"mode": "unique_by_network"}, "a"},
+		{map[string]any{"no_such_filter": "x"}, "a"},
+	} {
+		i, err := b.Request(context.Background(), slap.Request{Reference: fmt.Sprint("i", k), Software: sr, Filter: c.filter})
+		switch {
+		case c.on == "" && !errors.Is(err, slap.ErrNotFound):
+			t.Errorf("%v: %+v, %v", c.filter, i, err)
+		case c.on != "" && (err != nil || i.Computer != c.on):
+			t.Errorf("%v: %+v, %v; want it on %s", c.filter, i, err, c.on)
+		}
+	}
+	root := b.ask(b.Client, slap.Request{Reference: "tree", Filter: map[string]any{"region": "asia"}})
+	unique := map[string]any{"mode": "unique_by_network"}
+	if i := b.ask(b.On(root.Place), slap.Request{Reference: "one", Filter: unique}); i.Computer != "c" {
+		t.Errorf("beside an instance in n1: on %s", i.Computer)
+	}
+	if i, err := b.On(root.Place).Request(context.Background(), slap.Request{Reference: "two", Software: sr, Filter: unique}); !errors.Is(err, slap.ErrNotFound) {
+		t.Errorf("with both networks taken: %+v, %v", i, err)
+	}
+}
+
+// TestUsage: a journal is durable when it is answered, and kept once.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 1)
+	journal := "<?xml version='1.0'?><journal><transaction type=\"Sale Packing List\"/></journal>"
+	for range 2 {
+		b.must(b.ReportUsage(ctx, theNode, journal))
+	}
+	b.must(b.ReportUsage(ctx, theNode, "<journal/>"))
+	if err := b.ReportUsage(ctx, "stranger", journal); !errors.Is(err, slap.ErrNotFound) {
+		t.Errorf("usage of a stranger: %v", err)
+	}
+	b.restart()
+	stream, ok := b.store.Stream(usageName)
+	if !ok {
+		t.Fatal("there is no stream of usage")
+	}
+	at := stream.State()
+	text := make([]byte, at.Length)
+	if _, err := stream.ReadAt(at.Generation, text, 0); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	var first usage
+	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil || first != (usage{theNode, b.clock.Unix(), journal}) || len(lines) != 2 {
+		t.Errorf("kept: %s, %v", text, err)
 	}
 }

@@ -233,7 +233,10 @@ func (m *Master) usage(c *call, id, journal string) error {
 	}
 	var err error
 	m.state.view(func(t *tx) { _, err = m.find(t, id) })
-	return err
+	if err != nil {
+		return err
+	}
+	return m.state.keepUsage(c.ctx, id, journal)
 }
 
 // wellFormed checks that a text is an XML document without a document type.
