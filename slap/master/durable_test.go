@@ -192,11 +192,13 @@ func TestSnapshot(t *testing.T) {
 type frail struct {
 	vfs.FS
 	broken *atomic.Bool
+	writes bool // still work when it is broken
 }
 
 type frailFile struct {
 	vfs.File
 	broken *atomic.Bool
+	writes bool
 }
 
 var errDisk = errors.New("the disk is broken")
@@ -205,7 +207,7 @@ func (f frail) wrap(file vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return frailFile{file, f.broken}, nil
+	return frailFile{file, f.broken, f.writes}, nil
 }
 
 func (f frail) OpenFile(name string) (vfs.File, error) { return f.wrap(f.FS.OpenFile(name)) }
@@ -217,7 +219,7 @@ func (f frail) Create(name string) (vfs.File, error) {
 }
 
 func (f frailFile) WriteAt(p []byte, off int64) (int, error) {
-	if f.broken.Load() {
+	if f.broken.Load() && !f.writes {
 		return 0, errDisk
 	}
 	return f.File.WriteAt(p, off)
@@ -234,9 +236,18 @@ func (f frailFile) Datasync() error {
 // not seen, and whatever came of it is settled before the next one.
 func TestBrokenDisk(t *testing.T) {
 	t.Parallel()
+	for name, writes := range map[string]bool{"no writes": false, "no sync": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testBrokenDisk(t, writes)
+		})
+	}
+}
+
+func testBrokenDisk(t *testing.T, writes bool) {
 	var broken atomic.Bool
 	disk := vfs.NewMem(1 << 30)
-	store, err := streams.Open("data", streams.Options{FS: frail{disk, &broken}, SegmentBytes: 1 << 20, MinFree: 1 << 20})
+	store, err := streams.Open("data", streams.Options{FS: frail{disk, &broken, writes}, SegmentBytes: 1 << 20, MinFree: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,5 +307,32 @@ func TestStateRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		store.Close()
+	}
+}
+
+// TestPending: a change whose outcome the store could not tell is settled
+// before the next one, and is in the model as it is in the stream.
+func TestPending(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]bool{"it was kept": true, "it was not": false} {
+		b := newBench(t, Options{})
+		b.formatNode(theNode, 1)
+		s := b.master.state
+		c := &change{Nodes: []*node{{ID: "late"}}}
+		rec, err := s.record(c, false)
+		b.must(err)
+		if kept {
+			b.must(s.append(t.Context(), rec, make([]streams.Result, 1)))
+		}
+		s.pending = &pending{rec, c}
+		b.must(b.Supply(t.Context(), sr, theNode, slap.Available))
+		if s.m.nodes["late"] == nil || s.pending != nil {
+			t.Errorf("%s: it is not settled", name)
+		}
+		before := b.dump()
+		b.restart()
+		if after := b.dump(); after != before {
+			t.Errorf("%s: before %s\nafter %s", name, before, after)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -309,6 +310,7 @@ func TestShared(t *testing.T) {
 	if i, err := b.On(asking.Place).Request(ctx, slap.Request{Reference: "front", Software: sr, Shared: true}); !errors.Is(err, slap.ErrNotFound) {
 		t.Errorf("without a host: %+v, %v", i, err)
 	}
+	b.must(b.master.state.m.check())
 }
 
 // TestFilters: a filter is compared with what a computer is said to have.
@@ -381,5 +383,40 @@ func TestUsage(t *testing.T) {
 	var first usage
 	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil || first != (usage{theNode, b.clock.Unix(), journal}) || len(lines) != 2 {
 		t.Errorf("kept: %s, %v", text, err)
+	}
+}
+
+// TestForward: what another master holds is known once, until it is destroyed.
+func TestForward(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	far := httptest.NewServer(http.HandlerFunc(otherMaster))
+	t.Cleanup(far.Close)
+	b := newBench(t, Options{Forward: []Forward{{URL: far.URL, Releases: []string{other}}}})
+	b.formatNode(theNode, 1)
+	ask := slap.Request{Reference: "away", Software: other}
+	for range 2 {
+		if i := b.ask(b.On(at(0)), ask); i.Computer != "COMP-1" || i.Software != other || i.Connection["url"] != "http://far.example" {
+			t.Errorf("the answer is %+v", i)
+		}
+	}
+	if f := b.master.state.m.forwards; len(f) != 1 || f[partitionID(0)+"_away"] == nil {
+		t.Errorf("known: %v", f)
+	}
+	b.restart()
+	if len(b.master.state.m.forwards) != 1 || b.partition(at(0)).Busy {
+		t.Error("after a restart it is not known, or something is allocated here")
+	}
+	ask.State = slap.Destroyed
+	b.ask(b.On(at(0)), ask)
+	if f := b.master.state.m.forwards; len(f) != 0 {
+		t.Errorf("destroyed, and known: %v", f)
+	}
+	self := slap.Request{Reference: "home", Software: sr, Filter: map[string]any{"master_url": b.http.URL}}
+	if i := b.ask(b.Client, self); i.Place != at(0) {
+		t.Errorf("asked from this master by its address: %+v", i)
+	}
+	if i, err := b.On(slap.Place{Computer: theNode, Partition: "none"}).Request(ctx, ask); err == nil {
+		t.Errorf("for a partition that does not exist: %+v", i)
 	}
 }
