@@ -13,6 +13,21 @@ import (
 	"time"
 )
 
+// Verify reads a configuration file and looks at what it needs of its machine,
+// as Load and Check do, and tells the mistakes of both at once.
+func Verify(name string, s Source) (*Config, Diagnostics) {
+	c, found := Load(name, s)
+	s.Offline = true
+	if plain, mistakes := Load(name, s); len(mistakes) == 0 { // else nothing is known of the machine it wants
+		found = append(found, Check(plain)...)
+		found.sort()
+	}
+	if len(found) > 0 {
+		return nil, found
+	}
+	return c, nil
+}
+
 // Check looks at what a configuration needs of its machine: a folder that can
 // be written, addresses that are free, certificates that can be used. It
 // leaves everything as it was. A weir that runs with the same configuration

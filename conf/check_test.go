@@ -135,3 +135,25 @@ func TestCheckSameAddress(t *testing.T) {
 		t.Errorf("got %v", ds)
 	}
 }
+
+// What the machine lacks is told at once, secrets and all else, in the order
+// of the file; of a file with mistakes in itself only those are told.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "f.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("http: {listen: 127.0.0.1:0}\nforward:\n  listen: []\n  tls: {cert_file: /none/crt, key_file: /none/key}\n" +
+		"  security: {self_hostname: x, shared_key: file:none}\npolicies: [{name: a, match: \"**\"}]\n")
+	_, found := Verify(file, Source{})
+	if len(found) != 2 || found[0].Line != 4 || found[1].Line != 5 {
+		t.Errorf("found %v, not the certificate in line 4 and the secret in line 5", found)
+	}
+	write("http: {listen: nowhere}\nforward: {tls: {cert_file: /none/crt, key_file: /none/key}}\n")
+	if _, found = Verify(file, Source{}); len(found) != 1 || found[0].Line != 1 {
+		t.Errorf("found %v, not the address in line 1", found)
+	}
+}

@@ -25,10 +25,11 @@ environment: folders, addresses, certificates, secrets.`,
 			if len(args) == 0 {
 				return usage(c, fmt.Errorf("a FILE is needed"))
 			}
-			cfg, found := conf.Load(args[0], conf.Source{Offline: offline})
-			if len(found) == 0 && !offline {
-				found = conf.Check(cfg)
+			look := conf.Verify
+			if offline {
+				look = conf.Load
 			}
+			cfg, found := look(args[0], conf.Source{Offline: offline})
 			for _, d := range found {
 				fmt.Fprintln(c.OutOrStdout(), d)
 			}

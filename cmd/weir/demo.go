@@ -31,6 +31,7 @@ print what arrived and how to look at it, and go on until Ctrl-C.`,
 	g.flags(c)
 	c.Flags().BoolVar(&once, "once", false, "exit after printing what arrived")
 	_ = c.Flags().MarkHidden("config")
+	c.Flags().Lookup("data").Usage = "data `FOLDER`, which stays (default a temporary one)"
 	return c
 }
 
