@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // A Change is what an executor edits of a job; fields that are nil stay.
@@ -40,12 +41,17 @@ func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, 
 	}
 	if s.o.Queue != nil {
 		// The job is kept already: a queue that is away now gets it later.
+		ctx, cancel := context.WithTimeout(ctx, enqueueTime)
+		defer cancel()
 		if err := s.enqueue(ctx, j.ID, priority); err != nil {
 			s.o.Log.Warn("a job is not in the queue yet; it is put there when the queue is back", "job", j.ID, "error", err)
 		}
 	}
 	return s.Get(ctx, j.ID)
 }
+
+// enqueueTime is how long the answer to a new job waits for the queue.
+const enqueueTime = 5 * time.Second
 
 // enqueue puts a job into the queue of another server and notes its entry.
 func (s *Store) enqueue(ctx context.Context, id string, priority int) error {

@@ -104,7 +104,16 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// answerTime is how long a server may take to answer a connection. The library
+// would wait for seven times the session's timeout: a server that starts takes
+// connections that it never answers.
+const answerTime = 5 * time.Second
+
 func (c *guardedConn) readAnswer() error {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
+		return err
+	}
+	defer c.Conn.SetReadDeadline(time.Time{})
 	var head [4]byte
 	if _, err := io.ReadFull(c.Conn, head[:]); err != nil {
 		return err
