@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -64,16 +66,22 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the gateway did not become ready")
 }
 
-// flip changes one byte of a file, counted from its beginning.
+// flip changes the first byte of a text in the one file of a folder that
+// holds it.
 func flip(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: flip FILE OFFSET")
+		ts.Fatalf("usage: flip FOLDER TEXT")
 	}
-	at, err := strconv.Atoi(args[1])
+	files, err := filepath.Glob(ts.MkAbs(args[0]) + "/*")
 	ts.Check(err)
-	name := ts.MkAbs(args[0])
-	b, err := os.ReadFile(name)
-	ts.Check(err)
-	b[at] ^= 0xff
-	ts.Check(os.WriteFile(name, b, 0o644))
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		if at := bytes.Index(b, []byte(args[1])); at >= 0 {
+			b[at] ^= 0xff
+			ts.Check(os.WriteFile(name, b, 0o644))
+			return
+		}
+	}
+	ts.Fatalf("no file in %s holds %q", args[0], args[1])
 }
