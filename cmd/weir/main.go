@@ -75,7 +75,6 @@ zarr and numpy open by URL while they grow.`,
 		Example:       "  weir demo\n  weir serve --config weir.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 		Version: version(),
-		Args:    cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in:"}, &cobra.Group{ID: "slap", Title: "Deployments:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
@@ -85,17 +84,28 @@ zarr and numpy open by URL while they grow.`,
 		newSlap(),
 		newCheck(), newRoute(), newJobCommand(), newFsck(),
 	)
-	for _, c := range root.Commands() {
-		if args := c.Args; args != nil {
-			c.Args = func(c *cobra.Command, a []string) error {
-				if err := args(c, a); err != nil {
-					return usage(c, err)
-				}
-				return nil
+	strict(root)
+	return root
+}
+
+// strict makes commands that there are not mistakes of the command line, and
+// wrong arguments, too; those of slap's commands fail as slapos's do.
+func strict(c *cobra.Command) {
+	if !c.Runnable() {
+		c.Args = cobra.NoArgs
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	if args := c.Args; args != nil && (c.HasSubCommands() || c.Parent() == c.Root()) {
+		c.Args = func(c *cobra.Command, a []string) error {
+			if err := args(c, a); err != nil {
+				return usage(c, err)
 			}
+			return nil
 		}
 	}
-	return root
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
 }
 
 // usage makes a mistake of the command line an exit of its own.

@@ -154,6 +154,25 @@ func TestStartThatFailsLeavesNothingBehind(t *testing.T) {
 	stop(t, start(t, dir)) // the folder is free again
 }
 
+func TestASenderThatStallsDoesNotMakeTheStopAFailure(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	c, err := net.Dial("tcp", s.Addresses().HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "PUT /streams/numbers.half HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("1", 20000)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, "/metrics", "weir_http_connections 2")
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil || ctx.Err() == nil {
+		t.Errorf("the stop is %v, its time %v: want that it cut the sender off", err, ctx.Err())
+	}
+}
+
 func TestTwoServersDoNotShareAFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
