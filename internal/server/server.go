@@ -60,6 +60,7 @@ type Server struct {
 type step struct {
 	name string
 	stop func(context.Context) error
+	door bool // senders come in by it
 }
 
 // Start opens the stores, recovers what a crash left, binds the listeners and
@@ -95,7 +96,7 @@ func Start(o Options) (_ *Server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s.stops = append(s.stops, step{part.name, stop})
+		s.stops = append(s.stops, step{part.name, stop, part.name == "forward" || part.name == "http"})
 		s.log.Debug("started", "part", part.name, "took", time.Since(began))
 	}
 	return s, nil
@@ -121,22 +122,38 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.http != nil {
 		s.http.Drain()
 	}
-	var errs []error
-	for i := len(s.stops) - 1; i >= 0; i-- {
-		began := time.Now()
-		if stop := s.stops[i].stop; stop != nil {
-			err := stop(ctx)
-			if err != nil && errors.Is(err, context.DeadlineExceeded) { // nobody was promised what they had not finished
-				s.log.Warn("not finished in time, and cut off", "part", s.stops[i].name, "error", err)
-				err = nil
-			}
-			errs = append(errs, err)
+	var doors sync.WaitGroup
+	errs := make([]error, len(s.stops))
+	for i, p := range s.stops {
+		if p.door { // all at once: a sender that hangs at one keeps none of the others open
+			doors.Go(func() { errs[i] = s.stop(ctx, p) })
 		}
-		s.log.Debug("stopped", "part", s.stops[i].name, "took", time.Since(began))
+	}
+	doors.Wait()
+	for i := len(s.stops) - 1; i >= 0; i-- {
+		if p := s.stops[i]; !p.door {
+			errs[i] = s.stop(ctx, p)
+		}
 	}
 	s.stops = nil
 	s.serves.Wait()
 	return errors.Join(errs...)
+}
+
+// stop stops one part. What was not finished in time is cut off and told:
+// nobody was promised it.
+func (s *Server) stop(ctx context.Context, p step) error {
+	if p.stop == nil {
+		return nil
+	}
+	began := time.Now()
+	err := p.stop(ctx)
+	s.log.Debug("stopped", "part", p.name, "took", time.Since(began))
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("not finished in time, and cut off", "part", p.name, "error", err)
+		return nil
+	}
+	return err
 }
 
 // serve runs a part until it is stopped; ended is the error that says so.

@@ -290,3 +290,38 @@ func TestAnEnvelopeIsKeptAsItCameAndOpenedForAReader(t *testing.T) {
 		t.Errorf("an unknown format: %d", status)
 	}
 }
+
+func TestASenderThatHangsAtOneDoorKeepsNoOtherOpen(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	at := s.Addresses()
+	c, err := net.Dial("tcp", at.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const head = "PUT /streams/raw.slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+	if _, err := c.Write(append([]byte(head), make([]byte, 100000)...)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // until it is read
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	began := time.Now()
+	go func() { stopped <- s.Stop(ctx) }()
+	for {
+		f, err := net.Dial("tcp", at.Forward[0])
+		if err != nil {
+			break
+		}
+		f.Close()
+		if time.Since(began) > 2*time.Second {
+			t.Fatal("forward still accepts while an upload hangs")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}
