@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -104,9 +105,10 @@ func TestLargeUpload(t *testing.T) {
 }
 
 // watchMemory samples the memory of the process until the function that it
-// gives is called, which tells the most.
+// gives is called, which tells the most, or the test ends.
 func (w *weir) watchMemory() func() int64 {
 	var peak int64
+	var end sync.Once
 	done, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -119,11 +121,13 @@ func (w *weir) watchMemory() func() int64 {
 			}
 		}
 	}()
-	return func() int64 {
-		close(done)
+	stop := func() int64 {
+		end.Do(func() { close(done) })
 		<-watched
 		return peak
 	}
+	w.t.Cleanup(func() { stop() }) // before the process is ended
+	return stop
 }
 
 // TestLargeSound: a long sound becomes an array in bounded memory.
