@@ -122,9 +122,8 @@ func (d *demo) same(ctx context.Context, stream string, want []byte) error {
 func (d *demo) sendUsage(ctx context.Context) error {
 	d.say("2. This machine's resource consumption, as the tables of a SlapOS monitor")
 	s := &sampler{root: "/"}
-	counts := map[string]int64{}
 	for range 2 {
-		if err := d.pushSample(ctx, s, counts); err != nil {
+		if err := d.pushSample(ctx, s); err != nil {
 			return err
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -133,7 +132,7 @@ func (d *demo) sendUsage(ctx context.Context) error {
 }
 
 // pushSample posts one sample, a chunk for each table.
-func (d *demo) pushSample(ctx context.Context, s *sampler, counts map[string]int64) error {
+func (d *demo) pushSample(ctx context.Context, s *sampler) error {
 	now := time.Now()
 	chunks, order := map[string][]byte{}, []string(nil)
 	for _, r := range s.sample(now) {
@@ -142,7 +141,6 @@ func (d *demo) pushSample(ctx context.Context, s *sampler, counts map[string]int
 			order = append(order, tag)
 		}
 		chunks[tag] = appendEntry(chunks[tag], now, r.fields)
-		counts[tag]++
 	}
 	for _, tag := range order {
 		if err := d.post(ctx, "usage", tag, chunks[tag]); err != nil {
@@ -263,7 +261,7 @@ func (d *demo) goOn(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := d.pushSample(ctx, s, map[string]int64{}); err != nil && ctx.Err() == nil {
+		if err := d.pushSample(ctx, s); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -109,9 +109,6 @@ func (s *Server) Addresses() Addresses { return s.bound.at }
 // to be stopped.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Idle tells whether all that was kept is also in the arrays.
-func (s *Server) Idle() bool { return s.jobs.Idle() }
-
 // Recovery tells what the start found.
 func (s *Server) Recovery() streams.Recovery { return s.streams.Stats().Recovery }
 

@@ -39,38 +39,36 @@ func (m *Master) getComputer(c *call) (v any, err error) {
 	return v, err
 }
 
-func (m *Master) getPartition(c *call) (v any, err error) {
-	p, err := c.place("computer_reference", "computer_partition_reference")
+// ofPartition answers with what is shown of the partition that a call names by
+// two of its parameters.
+func (m *Master) ofPartition(c *call, node, id string, show func(t *tx, row *partition, p place) any) (v any, err error) {
+	p, err := c.place(node, id)
 	if err != nil {
 		return nil, err
 	}
 	m.state.view(func(t *tx) {
 		var row *partition
 		if row, err = findPartition(t, p); err == nil {
-			v = partitionObject(row, t.sharedOf(p))
+			v = show(t, row, p)
 		}
 	})
 	return v, err
 }
 
-// getPartitionStatus tells what the node reported last.
-func (m *Master) getPartitionStatus(c *call) (v any, err error) {
-	p, err := c.place("computer_id", "computer_partition_id")
-	if err != nil {
-		return nil, err
-	}
-	m.state.view(func(t *tx) {
-		var row *partition
-		if row, err = findPartition(t, p); err != nil {
-			return
-		}
-		if row.Instance == nil {
-			v = statusDict(status{})
-			return
-		}
-		v = statusDict(row.Instance.Status)
+func (m *Master) getPartition(c *call) (any, error) {
+	return m.ofPartition(c, "computer_reference", "computer_partition_reference", func(t *tx, row *partition, p place) any {
+		return partitionObject(row, t.sharedOf(p))
 	})
-	return v, err
+}
+
+// getPartitionStatus tells what the node reported last.
+func (m *Master) getPartitionStatus(c *call) (any, error) {
+	return m.ofPartition(c, "computer_id", "computer_partition_id", func(_ *tx, row *partition, _ place) any {
+		if row.Instance == nil {
+			return statusDict(status{})
+		}
+		return statusDict(row.Instance.Status)
+	})
 }
 
 func statusDict(s status) map[string]any {
@@ -143,25 +141,16 @@ func (m *Master) getReleaseStatus(c *call) (v any, err error) {
 }
 
 // getTreeAddresses gives the addresses of all partitions of a tree.
-func (m *Master) getTreeAddresses(c *call) (v any, err error) {
-	p, err := c.place("computer_id", "computer_partition_id")
-	if err != nil {
-		return nil, err
-	}
-	m.state.view(func(t *tx) {
-		var row *partition
-		if row, err = findPartition(t, p); err != nil {
-			return
-		}
+func (m *Master) getTreeAddresses(c *call) (any, error) {
+	return m.ofPartition(c, "computer_id", "computer_partition_id", func(t *tx, row *partition, _ place) any {
 		list := []any{}
 		if row.Instance != nil {
 			for _, other := range t.tree(row.Instance.tree()) {
 				list = append(list, addressList(other)...)
 			}
 		}
-		v = list
+		return list
 	})
-	return v, err
 }
 
 // getPartitionCertificate gives empty texts: this master issues none.
