@@ -82,10 +82,10 @@ func Program(path string, log *slog.Logger) Work {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, farewell(ctx)) }
 		cmd.WaitDelay = killAfter
-		errors := &tail{}
-		cmd.Stderr = errors
+		said := &tail{}
+		cmd.Stderr = said
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			return 1, err
@@ -99,8 +99,17 @@ func Program(path string, log *slog.Logger) Work {
 		if updateErr != nil {
 			return 1, updateErr
 		}
-		return verdict(r, err, errors.String())
+		return verdict(r, err, said.String())
 	}
+}
+
+// farewell is the signal that ends an executable. With its lock an action loses
+// the time to clean up: another attempt may begin soon.
+func farewell(ctx context.Context) syscall.Signal {
+	if errors.Is(context.Cause(ctx), ErrLost) {
+		return syscall.SIGKILL
+	}
+	return syscall.SIGTERM
 }
 
 // verdict reads an exit status.

@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,37 +14,7 @@ import (
 // zookeeper starts a server of ZooKeeper and gives its address.
 func zookeeper(t *testing.T) string {
 	t.Helper()
-	jar := registryPeer(t, "WEIR_ZOOKEEPER", "ZooKeeper")
-	java := command(t, "java")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	_, port, _ := net.SplitHostPort(address)
-	config := filepath.Join(dir, "zoo.cfg")
-	text := fmt.Sprintf("tickTime=500\ndataDir=%s\nclientPort=%s\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n", dir, port)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false",
-		"-Dzookeeper.jmx.log4j.disable=true", "-cp", jar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return address
-		}
-		if time.Now().After(end) {
-			t.Fatal("ZooKeeper does not come up")
-		}
-	}
+	return startEnsemble(t, 1).hosts[0]
 }
 
 // configured starts a weir with a configuration.
