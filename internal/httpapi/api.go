@@ -22,6 +22,13 @@ func (r *request) deployments() error {
 	}{list})
 }
 
+// apiViews are what is at one address below /api.
+var apiViews = map[string]func(*request) error{
+	"status":      (*request).status,
+	"route":       (*request).explainRoute,
+	"deployments": (*request).deployments,
+}
+
 // api answers below /api: state, routing, jobs, arrays in forms that a page draws.
 func (r *request) api() error {
 	escaped, _ := r.target.under("/api")
@@ -29,13 +36,8 @@ func (r *request) api() error {
 	if err != nil {
 		return refuse(400, "bad-encoding", "the address %q is badly percent-encoded", escaped)
 	}
-	switch path {
-	case "status":
-		return r.status()
-	case "route":
-		return r.explainRoute()
-	case "deployments":
-		return r.deployments()
+	if serve, ok := apiViews[path]; ok {
+		return serve(r)
 	}
 	if name, ok := strings.CutPrefix(path, "arrays/"); ok && name != "" {
 		return r.arrayAPI(name)

@@ -19,26 +19,27 @@ type route struct {
 
 // The routes.
 var (
-	routeIngest  = &route{name: "ingest", takes: true, serve: (*request).ingest, check: (*request).checkIngest}
-	routeUpload  = &route{name: "upload", takes: true, serve: (*request).upload, check: (*request).checkUpload}
-	routeStream  = &route{name: "stream", serve: (*request).readStream}
-	routeChunks  = &route{name: "chunks", serve: (*request).listChunks}
-	routeStreams = &route{name: "streams", serve: (*request).listStreams}
-	routeArray   = &route{name: "array", serve: (*request).readArray}
-	routeArrays  = &route{name: "arrays", serve: (*request).listArrays}
-	routeAPI     = &route{name: "api", serve: (*request).api}
-	routeJobs    = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
-	routeHealth  = &route{name: "health", serve: (*request).health}
-	routeReady   = &route{name: "ready", serve: (*request).ready}
-	routeMetrics = &route{name: "metrics", serve: (*request).metrics}
-	routePage    = &route{name: "page", serve: (*request).page}
-	routeNone    = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
+	routeIngest   = &route{name: "ingest", takes: true, serve: (*request).ingest, check: (*request).checkIngest}
+	routeUpload   = &route{name: "upload", takes: true, serve: (*request).upload, check: (*request).checkUpload}
+	routeStream   = &route{name: "stream", serve: (*request).readStream}
+	routeChunks   = &route{name: "chunks", serve: (*request).listChunks}
+	routeStreams  = &route{name: "streams", serve: (*request).listStreams}
+	routeArray    = &route{name: "array", serve: (*request).readArray}
+	routeArrays   = &route{name: "arrays", serve: (*request).listArrays}
+	routeAPI      = &route{name: "api", serve: (*request).api}
+	routeJobs     = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
+	routeHealth   = &route{name: "health", serve: (*request).health}
+	routeReady    = &route{name: "ready", serve: (*request).ready}
+	routeMetrics  = &route{name: "metrics", serve: (*request).metrics}
+	routeContract = &route{name: "contract", serve: (*request).tellContract}
+	routePage     = &route{name: "page", serve: (*request).page}
+	routeNone     = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
 )
 
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routePage, routeNone}
+		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -68,6 +69,8 @@ func routeFor(method string, t target) *route {
 		return routeReady
 	case "/metrics":
 		return routeMetrics
+	case "/openapi.json":
+		return routeContract
 	}
 	if _, ok := pageFiles[t.path]; ok {
 		return routePage

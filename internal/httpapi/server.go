@@ -75,6 +75,7 @@ type Server struct {
 	uploads  atomic.Int64 // kept
 	requests sync.Pool    // of *request
 	decoders decoders
+	contract contract
 	started  time.Time
 	draining atomic.Bool
 	ctx      context.Context // of the appends; ends when a Shutdown is given up
@@ -98,6 +99,10 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("httpapi: new server: BodyMemory %d is less than MaxBody %d", o.BodyMemory, o.MaxBody)
 	}
 	s := &Server{Options: o, budget: newBudget(o.BodyMemory), answers: newBudget(answerMemory), started: time.Now(), requests: newRequestPool(), count: newCounters()}
+	var err error
+	if s.contract, err = newContract(); err != nil {
+		return nil, err
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.http = s.newFasthttp()
 	return s, nil
