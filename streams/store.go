@@ -50,6 +50,7 @@ type Store struct {
 	free        atomic.Int64
 	freeChecked int64
 	uploadID    atomic.Uint64
+	belts       chan *belt
 	doomed      []uint64 // the committer's: uploads of batches that failed
 	recovery    Recovery
 	count       counters
@@ -135,8 +136,8 @@ func newStore(dir string, o Options) *Store {
 		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
 		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
 		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
-		handles: newHandles(o.FS),
-		wake:    make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
+		handles: newHandles(o.FS), belts: newBelts(),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.work = sync.NewCond(&s.mu)
 	s.manifest = manifestFile{fs: o.FS, dir: path.Join(dir, "manifest"), least: o.SegmentBytes / 64}

@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -37,17 +36,30 @@ func (s *Store) newStager() (*stager, error) {
 }
 
 func (g *stager) Write(p []byte) (int, error) {
-	if g.s.free.Load() < g.s.o.MinFree {
-		return 0, fmt.Errorf("%w: an upload of %d bytes or more", ErrNoSpace, g.up.length)
-	}
-	if g.up.length>>24 != (g.up.length+int64(len(p)))>>24 {
-		g.s.refreshFree() // every 16 MiB
+	if err := g.room(len(p)); err != nil {
+		return 0, err
 	}
 	n, err := g.file.WriteAt(p, g.up.length)
-	g.sha.Write(p[:n])
-	g.up.crc = crc32.Update(g.up.crc, castagnoli, p[:n])
+	g.sum(p[:n])
 	g.up.length += int64(n)
 	return n, noSpace(err)
+}
+
+// room refuses n more bytes when the disk is full.
+func (g *stager) room(n int) error {
+	if g.s.free.Load() < g.s.o.MinFree {
+		return fmt.Errorf("%w: an upload of %d bytes or more", ErrNoSpace, g.up.length)
+	}
+	if g.up.length>>24 != (g.up.length+int64(n))>>24 {
+		g.s.refreshFree() // every 16 MiB
+	}
+	return nil
+}
+
+// sum adds the next bytes to the checksums.
+func (g *stager) sum(p []byte) {
+	g.sha.Write(p)
+	g.up.crc = crc32.Update(g.up.crc, castagnoli, p)
 }
 
 // seal makes the file durable.
@@ -148,15 +160,15 @@ func (st *Stream) Upload(ctx context.Context, r io.Reader, o UploadOptions) (Upl
 		size = min(size, o.Length+1)
 	}
 	head := make([]byte, size)
-	n, err := io.ReadFull(body, head)
-	if err == io.EOF || (err == io.ErrUnexpectedEOF && !body.short) {
-		rec.Data = head[:n]
-		return st.finish(ctx, rec, nil, sha256.Sum256(rec.Data), int64(n))
-	}
+	n, ended, err := readFull(body, head)
 	if err != nil {
 		return Upload{}, fmt.Errorf("streams: upload to %q: %w", st.name, err)
 	}
-	return st.uploadLarge(ctx, io.MultiReader(bytes.NewReader(head), body), rec)
+	if ended {
+		rec.Data = head[:n]
+		return st.finish(ctx, rec, nil, sha256.Sum256(rec.Data), int64(n))
+	}
+	return st.uploadLarge(ctx, head, body, rec)
 }
 
 // admit refuses early what will be refused anyway.
@@ -177,14 +189,15 @@ func (s *Store) admit(r *Record, length int64) error {
 	return s.expected(r)
 }
 
-func (st *Stream) uploadLarge(ctx context.Context, r io.Reader, rec Record) (Upload, error) {
+// uploadLarge keeps a body that begins with head, whose memory it uses on.
+func (st *Stream) uploadLarge(ctx context.Context, head []byte, r io.Reader, rec Record) (Upload, error) {
 	g, err := st.store.newStager()
 	if err != nil {
 		return Upload{}, err
 	}
-	buf := copyBuffers.Get().(*[]byte)
-	_, err = io.CopyBuffer(g, r, *buf)
-	copyBuffers.Put(buf)
+	if _, err = g.Write(head); err == nil {
+		err = g.receive(r, head)
+	}
 	if err == nil {
 		err = g.seal()
 	}
@@ -215,18 +228,15 @@ type body struct {
 	r         io.Reader
 	announced int64 // -1 is unknown
 	n         int64
-	short     bool // it was not what was announced
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	if err := b.ctx.Err(); err != nil {
-		b.short = true
 		return 0, err
 	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
 	if b.announced >= 0 && (b.n > b.announced || err == io.EOF && b.n < b.announced) {
-		b.short = true
 		return 0, fmt.Errorf("%w: %d bytes were announced, %d came", io.ErrUnexpectedEOF, b.announced, b.n)
 	}
 	return n, err
