@@ -112,6 +112,7 @@ type Jobs struct {
 	Actions   string        `yaml:"actions"`
 	Threads   int           `yaml:"threads"`
 	Timeout   time.Duration `yaml:"timeout"`
+	Grace     time.Duration `yaml:"grace"`
 	Users     []JobUser     `yaml:"users"`
 }
 

@@ -14,6 +14,9 @@ func (d *decoder) jobs(j Jobs) {
 	if j.Timeout < 0 {
 		d.at("jobs.timeout", errors.New("is negative: write 0 for no bound"))
 	}
+	if j.Grace <= 0 {
+		d.at("jobs.grace", errors.New("is no time: write how long, such as 2m"))
+	}
 	seen := make(map[string]bool)
 	for i, u := range j.Users {
 		path := fmt.Sprintf("jobs.users[%d]", i)

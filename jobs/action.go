@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,8 @@ type Run struct {
 	// Update edits the job: progress, message, affected resources. When it
 	// fails the attempt is over, and so is the context.
 	Update func(Change) error
+	// Print adds a line to the job's log.
+	Print func(line string)
 }
 
 // A Work does an action's job. The return code is the job's; a code that is
@@ -37,7 +40,8 @@ type Work func(ctx context.Context, r *Run) (code int, err error)
 // is its file's without an extension. An executable reads the job as JSON on
 // its standard input; each line of JSON on its standard output is a change of
 // the job: {"progress":50}, {"statusMessage":"…"}, {"affectedResources":[…]}.
-// Its exit status is the return code.
+// Other lines, and those of its standard error, go to the job's log. Its exit
+// status is the return code.
 func Folder(dir string, log *slog.Logger) (map[string]Work, error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -58,7 +62,7 @@ func Folder(dir string, log *slog.Logger) (map[string]Work, error) {
 		if out[name] != nil {
 			return nil, fmt.Errorf("jobs: load actions: two files in %s are the action %s: rename one", dir, name)
 		}
-		out[name] = Program(path, log)
+		out[name] = Program(path)
 	}
 	return out, nil
 }
@@ -67,7 +71,7 @@ func Folder(dir string, log *slog.Logger) (map[string]Work, error) {
 const killAfter = 10 * time.Second
 
 // Program is the action that an executable does.
-func Program(path string, log *slog.Logger) Work {
+func Program(path string) Work {
 	return func(ctx context.Context, r *Run) (int, error) {
 		input, err := json.Marshal(r.Job)
 		if err != nil {
@@ -84,24 +88,50 @@ func Program(path string, log *slog.Logger) Work {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, farewell(ctx)) }
 		cmd.WaitDelay = killAfter
-		said := &tail{}
-		cmd.Stderr = said
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return 1, err
-		}
-		if err := cmd.Start(); err != nil {
-			return 1, fmt.Errorf("action %s: %w", r.Job.Action, err)
-		}
-		updateErr := follow(out, r, log)
-		err = cmd.Wait()
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind
+		said := &tail{print: r.Print}
+		updateErr, err := perform(cmd, r, said)
+		said.flush()
 		if updateErr != nil {
 			return 1, updateErr
 		}
 		return verdict(r, err, said.String())
 	}
 }
+
+// perform runs an executable and follows its output; err is how it ended. What
+// it left running when it exits ends with it, even what holds its output open.
+func perform(cmd *exec.Cmd, r *Run, said *tail) (updateErr, err error) {
+	out, outIn, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	errs, errsIn, err := os.Pipe()
+	if err != nil {
+		outIn.Close()
+		return nil, err
+	}
+	defer errs.Close()
+	cmd.Stdout, cmd.Stderr = outIn, errsIn
+	err = cmd.Start()
+	outIn.Close()
+	errsIn.Close()
+	if err != nil {
+		return nil, fmt.Errorf("action %s: %w", r.Job.Action, err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { updateErr = follow(out, r) })
+	reading.Go(func() { io.Copy(said, errs) })
+	err = cmd.Wait()
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	late := time.AfterFunc(leftBehind, func() { out.Close(); errs.Close() })
+	defer late.Stop()
+	reading.Wait()
+	return updateErr, err
+}
+
+// leftBehind is for how long the output of an executable that exited is read on.
+const leftBehind = time.Second
 
 // farewell is the signal that ends an executable. With its lock an action loses
 // the time to clean up: another attempt may begin soon.
@@ -131,7 +161,7 @@ func verdict(r *Run, err error, said string) (int, error) {
 const maxLine = 1 << 20
 
 // follow applies the changes that an executable reports, until its output ends.
-func follow(out io.Reader, r *Run, log *slog.Logger) error {
+func follow(out io.Reader, r *Run) error {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, maxLine)
 	var failed error
@@ -142,34 +172,53 @@ func follow(out io.Reader, r *Run, log *slog.Logger) error {
 		}
 		var c Change
 		if line[0] != '{' || json.Unmarshal(line, &c) != nil {
-			log.Warn("an action prints a line that is no change of its job", "job", r.Job.ID, "action", r.Job.Action, "line", string(line[:min(len(line), 200)]))
+			r.Print(string(line))
 			continue
 		}
-		c.State, c.Attempt = "", nil // the executor's
+		c.State, c.Attempt, c.Executor = "", nil, "" // the executor's
 		if err := r.Update(c); err != nil && errors.Is(err, ErrInvalid) {
-			log.Warn("an action reports a change that is refused", "job", r.Job.ID, "action", r.Job.Action, "error", err)
+			r.Print("refused: " + err.Error())
 		} else if err != nil {
 			failed = err
 		}
 	}
-	if lines.Err() != nil { // a line too long: let it go on, unread
-		log.Warn("an action's output is not read on", "job", r.Job.ID, "action", r.Job.Action, "error", lines.Err())
+	if lines.Err() != nil && !errors.Is(lines.Err(), os.ErrClosed) { // a line too long: let it go on, unread
+		r.Print("what follows is not read: " + lines.Err().Error())
 		io.Copy(io.Discard, out)
 	}
 	return failed
 }
 
-// A tail keeps the end of what is written to it.
-type tail struct{ b []byte }
+// A tail keeps the end of what is written to it, and prints whole lines.
+type tail struct {
+	b     []byte
+	line  []byte // that has no end yet
+	print func(string)
+}
 
 const tailBytes = 8 << 10
 
 func (t *tail) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		line, more, whole := bytes.Cut(rest, []byte("\n"))
+		if t.line = append(t.line, line...); whole || len(t.line) > maxLogLine {
+			t.flush()
+		}
+		rest = more
+	}
 	t.b = append(t.b, p...)
 	if over := len(t.b) - tailBytes; over > 0 {
 		t.b = append(t.b[:0], t.b[over:]...)
 	}
 	return len(p), nil
+}
+
+// flush prints the line that has no end.
+func (t *tail) flush() {
+	if line := bytes.TrimSpace(t.line); len(line) > 0 {
+		t.print(string(line))
+	}
+	t.line = t.line[:0]
 }
 
 func (t *tail) String() string { return strings.ToValidUTF8(string(t.b), "") }

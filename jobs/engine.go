@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +64,20 @@ type task struct {
 	runs, failures   int64
 	retry            time.Duration
 	timer            *time.Timer
+	log              []Line // the last taskLines
+	lines            int64  // that there were
+}
+
+// taskLines is how many lines the log of a derived job has.
+const taskLines = 50
+
+// tell adds a line to the task's log.
+func (t *task) tell(text string) {
+	if len(t.log) == taskLines {
+		t.log = append(t.log[:0], t.log[1:]...)
+	}
+	t.log = append(t.log, Line{Number: t.lines, Time: stamp(time.Now()), Attempt: int(t.runs), Text: cut(text, maxLogLine)})
+	t.lines++
 }
 
 // New starts an engine.
@@ -170,7 +186,9 @@ func (e *Engine) worker() {
 		t.set(Running, "")
 		e.mu.Unlock()
 
-		again, err := e.step(t)
+		var again bool
+		var err error
+		pprof.Do(e.ctx, pprof.Labels("job", t.id, "action", t.action.Name, "target", t.target), func(context.Context) { again, err = e.step(t) })
 
 		e.mu.Lock()
 		e.finish(t, again, err)
@@ -201,6 +219,9 @@ func (e *Engine) finish(t *task, again bool, err error) {
 		t.retry = 0
 		e.enqueue(t)
 	default:
+		if t.retry > 0 || t.lines == 0 { // not each of thousands a minute
+			t.tell("SUCCESS")
+		}
 		t.retry, t.ended = 0, time.Now()
 		t.set(Success, "")
 		if t.woken {
@@ -212,6 +233,7 @@ func (e *Engine) finish(t *task, again bool, err error) {
 func (e *Engine) fail(t *task, err error) {
 	t.failures++
 	t.set(Failed, err.Error())
+	t.tell("FAILED: " + err.Error())
 	if t.retry == 0 {
 		e.o.Log.Error("job failed; it will be tried again", "action", t.action.Name, "target", t.target, "error", err)
 	}
@@ -242,6 +264,31 @@ func (e *Engine) Get(id string) (Job, bool) {
 		return Job{}, false
 	}
 	return t.resource(), true
+}
+
+// Logs gives the log of a job: its failures, and that it came to its end again.
+func (e *Engine) Logs(id string, from int64) (Log, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, ok := e.tasks[id]
+	if !ok {
+		return Log{}, false
+	}
+	out := Log{ID: id, Cut: t.lines - int64(len(t.log)), Lines: []Line{}}
+	skip := max(0, min(from-out.Cut, int64(len(t.log))))
+	out.Lines = append(out.Lines, t.log[skip:]...)
+	return out, true
+}
+
+// Describe writes which jobs run.
+func (e *Engine) Describe(w io.Writer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.tasks {
+		if t.running {
+			fmt.Fprintf(w, "%s %s of %s runs since %s\n", t.id, t.action.Name, t.target, stamp(t.updated))
+		}
+	}
 }
 
 // Stats counts jobs now, and steps since New.

@@ -114,7 +114,7 @@ func (x *Executor) thread(ctx, work context.Context, t *thread) {
 			continue
 		}
 		t.set(l.ID())
-		pprof.Do(work, pprof.Labels("job", l.ID(), "executor", x.o.Name), func(work context.Context) { x.attend(work, l) })
+		pprof.Do(work, pprof.Labels("job", l.ID()), func(work context.Context) { x.attend(work, l) })
 		t.set("")
 	}
 }
@@ -132,7 +132,7 @@ func (t *thread) set(job string) {
 	t.job, t.since = job, time.Now()
 }
 
-// Describe writes what each thread does, and all stacks, labelled by job.
+// Describe writes what each thread does.
 func (x *Executor) Describe(w io.Writer) {
 	for i := range x.threads {
 		t := &x.threads[i]
@@ -144,8 +144,18 @@ func (x *Executor) Describe(w io.Writer) {
 		fmt.Fprintf(w, "thread %d of %s %s since %s\n", i, x.o.Name, what, stamp(t.since))
 		t.mu.Unlock()
 	}
-	pprof.Lookup("goroutine").WriteTo(w, 1)
 }
+
+// Stacks writes what each thread does, and the stacks of the process; those of
+// a job bear its id as a label.
+func (x *Executor) Stacks(w io.Writer) {
+	x.Describe(w)
+	Stacks(w)
+}
+
+// Stacks writes the stacks of the process; those of a job bear its id as a
+// label.
+func Stacks(w io.Writer) { pprof.Lookup("goroutine").WriteTo(w, 1) }
 
 // attend brings a job that was taken to where its entry is consumed or released.
 func (x *Executor) attend(work context.Context, l Lock) {
@@ -235,7 +245,7 @@ func (x *Executor) handle(ctx context.Context, id string) error {
 	}
 	again := j.Attempt > 0
 	attempt := j.Attempt
-	if j, err = x.o.API.Edit(ctx, id, Change{State: Running, Attempt: &attempt}); err != nil {
+	if j, err = x.o.API.Edit(ctx, id, Change{State: Running, Attempt: &attempt, Executor: x.o.Name}); err != nil {
 		return err
 	}
 	return x.run(ctx, j, again, work)
@@ -263,7 +273,8 @@ func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error 
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	go x.watch(watching, j.ID, cancel)
-	r := &Run{Job: j, Again: again, Update: func(c Change) error {
+	out := newRunLog(x.o.API, j, x.o.Log)
+	r := &Run{Job: j, Again: again, Print: out.Print, Update: func(c Change) error {
 		if limited.Err() != nil {
 			return context.Cause(limited)
 		}
@@ -275,6 +286,7 @@ func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error 
 		return err
 	}}
 	code, err := protect(limited, r, work)
+	out.Close()
 	unwatch() // the final state that is stored now is no stop
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errStopped):

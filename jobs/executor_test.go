@@ -302,7 +302,7 @@ func TestDescribe(t *testing.T) {
 	j := create(t, s, `{"action":"long"}`)
 	reaches(t, s, j.ID, func(j Job) bool { return j.State == Running })
 	var out bytes.Buffer
-	x.Describe(&out)
+	x.Stacks(&out)
 	if !strings.Contains(out.String(), "runs "+j.ID) || !strings.Contains(out.String(), fmt.Sprintf("%q:%q", "job", j.ID)) || !strings.Contains(out.String(), "waits") {
 		t.Errorf("the description lacks the job or its stack:\n%s", out.String())
 	}

@@ -61,6 +61,7 @@ type Job struct {
 	// Attempt counts how often the job was set to RUNNING. An edit that carries
 	// another number than the job's comes from an executor that lost the job.
 	Attempt    int         `json:"attempt"`
+	Executor   string      `json:"executor,omitempty"`   // who set it to RUNNING last, if it said so
 	Operations []Operation `json:"operations,omitempty"` // what the reader may do; never stored
 
 	Runs, Failures int64 `json:"-"` // of a derived job

@@ -15,12 +15,14 @@ import (
 )
 
 // An event is one line of the journal; docs/format/jobs.md draws them. One of
-// Job, Delete, Entry, Consumed and Sequence is set.
+// Job, Delete, Entry, Log, Consumed and Sequence is set.
 type event struct {
 	Job      *Job   `json:"job,omitempty"`      // the whole job, new or changed
 	Delete   string `json:"delete,omitempty"`   // the id of a job
 	Entry    string `json:"entry,omitempty"`    // the path of a new entry, for the job in ID
-	ID       string `json:"id,omitempty"`       // with Entry
+	ID       string `json:"id,omitempty"`       // with Entry and Log
+	Log      []Line `json:"log,omitempty"`      // lines that the log of the job in ID grows by
+	Cut      int64  `json:"cut,omitempty"`      // with Log, in snapshots: how many lines before them are gone
 	Consumed string `json:"consumed,omitempty"` // the path of an entry
 	Sequence int64  `json:"sequence,omitempty"` // the number of the next entry, in snapshots
 }

@@ -29,6 +29,7 @@ var attributes = map[string]func(*Job) []any{
 	"priority":               func(j *Job) []any { return numbers(j.Priority) },
 	"started":                func(j *Job) []any { return texts(j.Started) },
 	"duration":               func(j *Job) []any { return numbers(j.Duration) },
+	"executor":               func(j *Job) []any { return texts(j.Executor) },
 	"attempt":                func(j *Job) []any { return []any{int64(j.Attempt)} },
 	"acl/owner/principal":    func(j *Job) []any { return owners(j.ACL) },
 }

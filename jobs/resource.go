@@ -14,6 +14,8 @@ type Change struct {
 	ReturnCode    *int        `json:"returnCode,omitempty"`
 	StatusMessage *string     `json:"statusMessage,omitempty"`
 	Affected      []Reference `json:"affectedResources,omitempty"`
+	// Executor is the name of who runs the job, with State RUNNING.
+	Executor string `json:"executor,omitempty"`
 	// Attempt is the job's number as the executor knows it. The change is
 	// refused with ErrConflict when it is another by now.
 	Attempt *int `json:"attempt,omitempty"`
@@ -84,10 +86,12 @@ func (s *Store) change(id string, next func(*Job) (*Job, error)) error {
 		if err != nil {
 			return err
 		}
-		if j, err = next(j); err != nil {
+		n, err := next(j)
+		if err != nil {
 			return err
 		}
-		t.put(j)
+		t.put(n)
+		t.log(id, told(j, n))
 		return nil
 	})
 }

@@ -42,7 +42,7 @@ var serverOwn = []string{"id", "resourceURI", "created", "updated", "operations"
 
 // clientOwn are the other attributes of a job.
 var clientOwn = []string{"name", "description", "acl", "state", "action", "progress", "targetResource", "affectedResources",
-	"returnCode", "statusMessage", "parentJob", "nestedJobs", "priority", "attempt"}
+	"returnCode", "statusMessage", "parentJob", "nestedJobs", "priority", "attempt", "executor"}
 
 // merge puts the attributes of a JSON object over the job's and says which
 // there were.
@@ -110,6 +110,8 @@ func (j *Job) validate() error {
 		return invalid("progress is %d; it goes from 0 to 100", j.Progress)
 	case j.Priority != nil && (*j.Priority < 0 || *j.Priority > MaxPriority):
 		return invalid("priority is %d; it goes from 0, first, to %d", *j.Priority, MaxPriority)
+	case len(j.Executor) > maxText:
+		return invalid("executor is longer than %d bytes", maxText)
 	case len(j.Name) > maxText || len(j.Description) > maxMessage:
 		return invalid("name or description is too long")
 	case len(j.Affected) > maxList || len(j.Nested) > maxList:
@@ -158,7 +160,7 @@ func newJob(body []byte, owner Principal, now time.Time) (*Job, error) {
 		return nil, err
 	}
 	j.ID, j.ResourceURI = newID(), ResourceURI
-	j.State, j.Attempt = Queued, 0
+	j.State, j.Attempt, j.Executor = Queued, 0, ""
 	j.Created, j.Updated = stamp(now), stamp(now)
 	if j.ACL == nil {
 		j.ACL = &ACL{Owner: owner}

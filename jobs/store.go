@@ -43,6 +43,7 @@ type Store struct {
 	mu       sync.RWMutex    // guards what is durable
 	jobs     map[string]*Job // by id; a job is replaced, never changed
 	sequence int64           // of the next entry
+	logs     logs
 	queue    *Embedded
 	watches  map[string]map[chan struct{}]bool // by id; closed at the next change
 }
@@ -62,7 +63,7 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{o: o, jobs: map[string]*Job{}, queue: newEmbedded(), ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
+	s := &Store{o: o, jobs: map[string]*Job{}, logs: logs{byJob: map[string]*jobLog{}}, queue: newEmbedded(), ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
 	s.queue.store = s
 	s.in.ready = make(chan struct{}, 1)
 	var err error
@@ -113,10 +114,16 @@ func (s *Store) apply(e event) {
 		s.tell(e.Job.ID)
 	case e.Delete != "":
 		delete(s.jobs, e.Delete)
+		s.logs.drop(e.Delete)
 		s.tell(e.Delete)
 	case e.Entry != "":
 		s.queue.add(e.Entry, e.ID)
 		s.sequence++
+	case e.Log != nil:
+		if e.Cut > 0 {
+			s.logs.skip(e.ID, e.Cut)
+		}
+		s.logs.add(e.ID, e.Log)
 	case e.Consumed != "":
 		s.queue.remove(e.Consumed)
 	case e.Sequence != 0:
@@ -215,6 +222,11 @@ func (s *Store) compact() {
 	}
 	for path, id := range s.queue.all() {
 		events = append(events, event{Entry: path, ID: id})
+	}
+	for _, id := range s.logs.order {
+		if j := s.logs.byJob[id]; j != nil && s.jobs[id] != nil {
+			events = append(events, event{ID: id, Log: j.lines, Cut: j.next - int64(len(j.lines))})
+		}
 	}
 	events = append(events, event{Sequence: s.sequence})
 	if err := s.write(events, true); err != nil {

@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -81,7 +79,7 @@ func newJobCommand() *cobra.Command {
 		Short: "Run and look at jobs: executors, distributors, the queue",
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newExecutor(), newDistributor(), newJobList(), newJobShow(), newJobRun(), newJobCancel())
+	c.AddCommand(newExecutor(), newDistributor(), newJobList(), newJobShow(), newJobRun(), newJobCancel(), newJobLogs(), newJobStacks())
 	return c
 }
 
@@ -119,7 +117,7 @@ each thread does, with all stacks.`,
 			set := newActionSet(found, api)
 			x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, Threads: threads, Queue: queue, API: api, Actions: set.find,
 				Timeout: timeout, Grace: grace, Log: log})
-			stop := onSignals(x, set, actions, log)
+			stop := onSignals(executorProcess{x, set, actions, log}, log)
 			defer stop()
 			log.Info("executor started", "name", e.name, "threads", threads, "zookeeper", strings.Join(e.zk, ","), "server", e.url)
 			x.Run(c.Context())
@@ -136,36 +134,28 @@ each thread does, with all stacks.`,
 	return c
 }
 
+// An executorProcess is operable.
+type executorProcess struct {
+	*jobs.Executor
+	set *actionSet
+	dir string
+	log *slog.Logger
+}
+
+// Reload reads the folder of actions anew.
+func (p executorProcess) Reload() (int, error) {
+	found, err := loadActions(p.dir, p.log)
+	if err == nil {
+		p.set.replace(found)
+	}
+	return len(found), err
+}
+
 func loadActions(dir string, log *slog.Logger) (map[string]jobs.Work, error) {
 	if dir == "" {
 		return nil, nil
 	}
 	return jobs.Folder(dir, log)
-}
-
-// onSignals serves SIGHUP, SIGQUIT and SIGUSR1 until stop is called.
-func onSignals(x *jobs.Executor, set *actionSet, dir string, log *slog.Logger) (stop func()) {
-	in := make(chan os.Signal, 4)
-	done := make(chan struct{})
-	signal.Notify(in, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1)
-	go func() {
-		for {
-			select {
-			case s := <-in:
-				if s != syscall.SIGHUP {
-					x.Describe(os.Stderr)
-				} else if found, err := loadActions(dir, log); err != nil {
-					log.Error("the actions stay as they are", "error", err)
-				} else {
-					set.replace(found)
-					log.Info("actions loaded", "number", len(found))
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(in); close(done) }
 }
 
 // distributions are those that SlipStream's engine ships by these names and

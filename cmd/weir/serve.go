@@ -71,7 +71,8 @@ func newServe() *cobra.Command {
 		Short: "Run the gateway",
 		Long: `Run the gateway until SIGTERM or SIGINT, then finish and acknowledge what was
 taken, and exit 0. A second signal exits at once. Nothing that was
-acknowledged is lost either way.`,
+acknowledged is lost either way. SIGHUP loads the actions of jobs anew; SIGQUIT
+and SIGUSR1 print what each thread does, with all stacks.`,
 		Example: "  weir serve\n  weir serve --config weir.yaml --data /var/lib/weir --http 0.0.0.0:8880",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := g.load()
@@ -95,10 +96,11 @@ func serve(ctx context.Context, cfg *conf.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer onSignals(s, log)()
 	greet(out, s, cfg.Data)
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "drain", drainTime)
+		log.Info("stopping", "drain", drainTime, "grace of jobs", cfg.Jobs.Grace)
 	case err = <-s.Failed():
 		log.Error("stopping", "error", err)
 	}

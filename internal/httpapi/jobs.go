@@ -44,6 +44,9 @@ func (r *request) serveJobs() error {
 	})
 	r.ctx.SetStatusCode(a.Status)
 	r.ctx.SetContentType("application/json")
+	if a.Text {
+		r.ctx.SetContentType("text/plain; charset=utf-8")
+	}
 	r.ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	for name, value := range map[string]string{
 		fasthttp.HeaderLocation: a.Location, fasthttp.HeaderSetCookie: a.SetCookie, fasthttp.HeaderAllow: a.Allow,

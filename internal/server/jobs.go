@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"weir/jobs"
@@ -16,9 +17,6 @@ const (
 	cleanupEvery = time.Hour
 	keepEnded    = 7 * 24 * time.Hour // jobs that have ended
 )
-
-// executorGrace is how long jobs of this process may go on when it stops.
-const executorGrace = 15 * time.Second
 
 // startJobs opens the job resources and starts the derived work: transforms
 // follow from the streams, so they are not kept, and made again at each start.
@@ -76,18 +74,39 @@ func (s *Server) startExecutor(ctx context.Context, stops *[]func(context.Contex
 	if j.Actions == "" {
 		return nil
 	}
-	actions, err := jobs.Folder(j.Actions, s.log)
-	if err != nil {
+	if _, err := s.Reload(); err != nil {
 		return err
 	}
 	s.executor = jobs.NewExecutor(jobs.ExecutorOptions{
-		Name: "weir", Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Timeout: j.Timeout, Grace: executorGrace, Log: s.log,
-		Actions: func(name string) (jobs.Work, bool) { w, ok := actions[name]; return w, ok },
+		Name: "weir", Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Timeout: j.Timeout, Grace: j.Grace, Log: s.log,
+		Actions: func(name string) (jobs.Work, bool) { w, ok := (*s.actions.Load())[name]; return w, ok },
 	})
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.executor.Run(ctx) }()
 	*stops = append(*stops, func(context.Context) error { <-ended; return nil })
 	return nil
+}
+
+// Reload reads the folder of actions anew, and tells how many there are. When it
+// cannot be read they stay as they are.
+func (s *Server) Reload() (int, error) {
+	if s.conf.Jobs.Actions == "" {
+		return 0, nil
+	}
+	found, err := jobs.Folder(s.conf.Jobs.Actions, s.log)
+	if err == nil {
+		s.actions.Store(&found)
+	}
+	return len(found), err
+}
+
+// Stacks writes what each thread of the job engine does, and all stacks.
+func (s *Server) Stacks(w io.Writer) {
+	if s.executor != nil {
+		s.executor.Describe(w)
+	}
+	s.jobs.Describe(w)
+	jobs.Stacks(w)
 }
 
 // Names of the upkeep's actions, and the target that they have.
@@ -133,7 +152,7 @@ func (s *Server) upkeep(ctx context.Context) error {
 
 // jobService answers the requests of job engines.
 func (s *Server) jobService() *cimi.Service {
-	o := cimi.Options{Store: s.resources, Derived: s.jobs}
+	o := cimi.Options{Store: s.resources, Derived: s.jobs, Stacks: s.Stacks}
 	for _, u := range s.conf.Jobs.Users {
 		o.Users = append(o.Users, cimi.User{Name: u.Username, Password: u.Password.Value(), Admin: u.Admin})
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/arrays"
@@ -44,6 +45,7 @@ type Server struct {
 	jobs      *jobs.Engine
 	resources *jobs.Store
 	executor  *jobs.Executor // nil where no actions are configured
+	actions   atomic.Pointer[map[string]jobs.Work]
 	http      *httpapi.Server
 	forward   *forward.Server
 	bound     *listeners

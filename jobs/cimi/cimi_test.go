@@ -24,6 +24,10 @@ func (derived) List() []jobs.Job {
 
 func (d derived) Get(id string) (jobs.Job, bool) { return d.List()[0], id == "job/own" }
 
+func (derived) Logs(id string, _ int64) (jobs.Log, bool) {
+	return jobs.Log{ID: id, Lines: []jobs.Line{{Text: "own line"}}}, true
+}
+
 func service(t *testing.T, users ...User) *Service {
 	t.Helper()
 	kept, err := streams.Open("data", streams.Options{FS: vfs.NewMem(1 << 30), SegmentBytes: 64 << 10, MinFree: 1})
@@ -81,6 +85,18 @@ func TestAnswers(t *testing.T) {
 		{"GET", "job/own", "", "", "", 200, "transform"},
 		{"PUT", "job/own", "", "", `{"progress":1}`, 405, "weir's own"},
 		{"POST", "job/own/cancel", "", "", "", 405, "weir's own"},
+		{"GET", "job/own/log", "", "", "", 200, "own line"},
+		{"POST", "job/own/log", "", "", `{"lines":["x"]}`, 405, "weir's own"},
+		{"POST", id + "/log", "", "", `{"attempt":1,"lines":["a line"]}`, 200, "added"},
+		{"POST", id + "/log", "", "", `{"lines":"x"}`, 400, "lines"},
+		{"POST", id + "/log", "", "", `{"colour":"x"}`, 400, "colour"},
+		{"POST", id + "/log", "", "text/plain", `{"lines":["x"]}`, 415, "json"},
+		{"GET", id + "/log", "", "", "", 200, "a line"},
+		{"GET", id + "/log", "from=1", "", "", 200, `"lines":[]`},
+		{"GET", id + "/log", "from=x", "", "", 400, "from=x"},
+		{"GET", "job/none/log", "", "", "", 404, "job/none"},
+		{"GET", "executor/nobody", "", "", "", 404, "nobody"},
+		{"POST", "executor/stacks", "", "", "", 405, "GET"},
 		{"PUT", id, "", "application/x-www-form-urlencoded", "progress=1", 415, "json"},
 		{"PATCH", id, "", "", "", 405, "DELETE"},
 		{"POST", id + "/dance", "", "", "", 404, "dance"},

@@ -95,29 +95,39 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 	return resp.StatusCode, answer, nil
 }
 
-// do sends a request, logs in once when it is asked to, and reads the answer
-// to out.
+// do asks, and reads the answer to out.
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, out any) error {
-	status, answer, err := c.send(ctx, method, path, contentType, body)
-	if err == nil && (status == 401 || status == 403) && c.user != "" {
-		if err := c.Login(ctx); err != nil {
-			return err
-		}
-		status, answer, err = c.send(ctx, method, path, contentType, body)
-	}
-	if err != nil {
+	answer, err := c.ask(ctx, method, path, contentType, body)
+	if err != nil || out == nil {
 		return err
-	}
-	if status/100 != 2 {
-		return fmt.Errorf("cimi: %s %s: %s%w", method, path, message(status, answer), kind(status))
-	}
-	if out == nil {
-		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("cimi: %s %s: the answer is not what it should be: %w", method, path, err)
 	}
 	return nil
+}
+
+// text gives an answer as it is.
+func (c *Client) text(ctx context.Context, path string) ([]byte, error) {
+	return c.ask(ctx, http.MethodGet, path, "", nil)
+}
+
+// ask sends a request, logs in once when it is asked to, and gives the answer.
+func (c *Client) ask(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
+	status, answer, err := c.send(ctx, method, path, contentType, body)
+	if err == nil && (status == 401 || status == 403) && c.user != "" {
+		if err := c.Login(ctx); err != nil {
+			return nil, err
+		}
+		status, answer, err = c.send(ctx, method, path, contentType, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if status/100 != 2 {
+		return nil, fmt.Errorf("cimi: %s %s: %s%w", method, path, message(status, answer), kind(status))
+	}
+	return answer, nil
 }
 
 // A kindError says by errors.Is what a status means.
@@ -161,7 +171,7 @@ func (c *Client) Get(ctx context.Context, id string) (jobs.Job, error) {
 // Edit implements jobs.API. A server that counts no attempts is not told one.
 func (c *Client) Edit(ctx context.Context, id string, change jobs.Change) (jobs.Job, error) {
 	if !c.attempts.Load() {
-		change.Attempt = nil // SlipStream's server refuses what it does not know
+		change.Attempt, change.Executor = nil, "" // SlipStream's server refuses what it does not know
 	}
 	var j jobs.Job
 	err := c.do(ctx, http.MethodPut, id, "application/json", encode(change), &j)

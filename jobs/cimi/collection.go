@@ -125,17 +125,20 @@ func (s *Service) resource(ctx context.Context, who caller, r Request, path stri
 		id, operation = path[:i], path[i+1:]
 	}
 	j, err := s.o.Store.Get(ctx, id)
+	derived := false
 	if err != nil {
-		var ok bool
-		if j, ok = s.derivedJob(id); !ok {
+		if j, derived = s.derivedJob(id); !derived {
 			return Response{}, err
 		}
-		if operation != "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if operation != "" && operation != "log" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			return Response{}, &refusal{status: 405, message: id + " is weir's own job, which follows its stream; it can only be read", id: id, allow: "GET, HEAD"}
 		}
 	}
 	if !who.sees(&j) {
 		return Response{}, &refusal{status: 403, message: who.name + " may not see " + id, id: id}
+	}
+	if operation == "log" {
+		return s.log(ctx, who, r, j, derived)
 	}
 	if operation == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		fields, err := form(r)
@@ -160,7 +163,7 @@ func (s *Service) operate(ctx context.Context, r Request, id, operation string) 
 	case operation == "cancel":
 		j, err = s.o.Store.Cancel(ctx, id)
 	case operation != "":
-		err = &refusal{status: 404, message: "unknown operation " + operation + "; there are stop and cancel"}
+		err = &refusal{status: 404, message: "unknown operation " + operation + "; there are stop, cancel and log"}
 	case r.Method == http.MethodDelete:
 		if err := s.o.Store.Delete(ctx, id); err != nil {
 			return Response{}, err

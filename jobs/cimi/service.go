@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,6 +19,7 @@ import (
 type Derived interface {
 	List() []jobs.Job
 	Get(id string) (jobs.Job, bool)
+	Logs(id string, from int64) (jobs.Log, bool)
 }
 
 // Options of a Service. Store must be set.
@@ -26,6 +28,8 @@ type Options struct {
 	Derived Derived // nil has none
 	// Users may log in; without any, everybody may do everything.
 	Users []User
+	// Stacks writes what each thread does, with its stack; nil writes nothing.
+	Stacks func(io.Writer)
 }
 
 // A Service answers requests below /api. It is safe for concurrent use.
@@ -54,7 +58,8 @@ type Response struct {
 	Location  string
 	SetCookie string
 	Allow     string
-	Body      []byte // JSON
+	Body      []byte // JSON, unless
+	Text      bool   // says that it is plain text
 }
 
 // A refusal is an answer that says why not.
@@ -70,7 +75,7 @@ func (r *refusal) Error() string { return r.message }
 // Handles tells whether a path below /api/ is a Service's.
 func Handles(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
-	return first == "job" || first == "session" || first == "cloud-entry-point"
+	return first == "job" || first == "executor" || first == "session" || first == "cloud-entry-point"
 }
 
 // Serve answers a request.
@@ -97,6 +102,9 @@ func (s *Service) route(ctx context.Context, r Request) (Response, error) {
 	}
 	if path == "job" {
 		return s.collection(ctx, who, r)
+	}
+	if first == "executor" {
+		return s.executors(ctx, who, r, rest)
 	}
 	return s.resource(ctx, who, r, path)
 }
