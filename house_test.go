@@ -31,14 +31,15 @@ var imports = map[string][]string{
 	"internal/vfs":     {},
 	"internal/e2e":     {},
 	"streams":          {"internal/vfs"},
-	"arrays":           {"forward", "streams", "internal/vfs"}, // forward for the form of entries
-	"policies":         {"streams", "arrays", "forward"},       // forward for the form of entries
+	"arrays/npy":       {},
+	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"}, // forward for the form of entries
+	"policies":         {"streams", "arrays", "forward"},                     // forward for the form of entries
 	"conf":             {"policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"jobs/queuetest":   {"jobs"},
 	"jobs/zookeeper":   {"jobs"},
-	"internal/httpapi": {"policies", "streams", "arrays", "jobs/cimi"},
+	"internal/httpapi": {"policies", "streams", "arrays", "arrays/npy", "jobs/cimi"},
 	"slap":             {},
 	"slap/deploy":      {"slap"},
 	"slap/master":      {"slap", "streams"},

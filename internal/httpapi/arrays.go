@@ -62,7 +62,7 @@ func (r *request) readArray() error {
 		}
 		return r.sendObject(object)
 	}
-	return refuse(404, "not-found", "no array has a key at %s", r.target.path)
+	return r.readDense(path)
 }
 
 // sendObject answers with an object, and closes it.

@@ -111,6 +111,9 @@ func (r *request) choose(res resource) error {
 	if !res.modified.IsZero() {
 		h.Set(fasthttp.HeaderLastModified, res.modified.UTC().Format(http.TimeFormat))
 	}
+	if r.other(res) {
+		return refuse(412, "changed", "it is not what the condition of the request asks for; its ETag is %s", res.etag)
+	}
 	if r.unmodified(res) {
 		r.ctx.SetStatusCode(fasthttp.StatusNotModified)
 		return nil
@@ -132,6 +135,16 @@ func (r *request) choose(res resource) error {
 	default:
 		return r.sendSpans(res, spans)
 	}
+}
+
+// other tells whether a condition asks for another state of the resource.
+func (r *request) other(res resource) bool {
+	h := &r.ctx.Request.Header
+	if match := h.Peek(fasthttp.HeaderIfMatch); len(match) > 0 {
+		return !matchesETag(string(match), res.etag, false)
+	}
+	t, err := http.ParseTime(string(h.Peek(fasthttp.HeaderIfUnmodifiedSince)))
+	return err == nil && !res.modified.IsZero() && res.modified.Truncate(time.Second).After(t)
 }
 
 // unmodified tells whether the client's copy is the resource.
@@ -162,11 +175,12 @@ func matchesETag(list, tag string, weak bool) bool {
 	return false
 }
 
-// spans gives the ranges that are wanted; ok is false for the whole.
+// spans gives the ranges that are wanted; ok is false for the whole. Only GET
+// has ranges (RFC 9110, 14.2).
 func (r *request) spans(res resource) (spans []span, ok bool) {
 	h := &r.ctx.Request.Header
 	ranges := h.Peek(fasthttp.HeaderRange)
-	if len(ranges) == 0 {
+	if len(ranges) == 0 || !r.ctx.IsGet() {
 		return nil, false
 	}
 	if cond := string(h.Peek(fasthttp.HeaderIfRange)); cond != "" && !validIfRange(cond, res) {

@@ -46,8 +46,19 @@ func start(t *testing.T, change ...func(*Options)) *weir {
 	return startOn(t, vfs.OS{}, streams.Options{}, change...)
 }
 
+// startWith starts a weir with more policies than the usual ones.
+func startWith(t *testing.T, more ...policies.Policy) *weir {
+	t.Helper()
+	return startPolicies(t, vfs.OS{}, streams.Options{}, append(testPolicies(), more...))
+}
+
 // startOn starts a weir on a file system.
 func startOn(t *testing.T, fs vfs.FS, so streams.Options, change ...func(*Options)) *weir {
+	t.Helper()
+	return startPolicies(t, fs, so, testPolicies(), change...)
+}
+
+func startPolicies(t *testing.T, fs vfs.FS, so streams.Options, list []policies.Policy, change ...func(*Options)) *weir {
 	t.Helper()
 	w := &weir{t: t}
 	dir := t.TempDir()
@@ -61,7 +72,7 @@ func startOn(t *testing.T, fs vfs.FS, so streams.Options, change ...func(*Option
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.arrays.Close() })
-	w.router, err = policies.New(policies.Options{Policies: testPolicies(), Streams: w.streams, Log: slog.New(slog.DiscardHandler)})
+	w.router, err = policies.New(policies.Options{Policies: list, Streams: w.streams, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,8 @@ var conditions = []struct {
 	{streams.ErrClosed, 503, "closing"},
 	{streams.ErrHole, 500, "damaged"},
 	{arrays.ErrNotFound, 404, "not-found"},
+	{arrays.ErrSelection, 400, "bad-query"},
+	{arrays.ErrChanged, 503, "changed"},
 	{errTruncated, 400, "truncated-body"},
 	{errEscape, 400, "bad-encoding"},
 	{context.DeadlineExceeded, 503, "busy"},

@@ -42,22 +42,36 @@ func (t target) under(folder string) (rest string, ok bool) {
 	return strings.TrimPrefix(rest, "/"), true
 }
 
-// value gives a field of the query, decoded, with "+" for a space; "" when it
-// is missing or badly encoded.
+// value gives a field of the query, decoded; "" when it is missing or badly
+// encoded.
 func (t target) value(name string) string {
-	for rest := t.query; rest != ""; {
-		var field string
-		field, rest, _ = strings.Cut(rest, "&")
-		key, value, _ := strings.Cut(field, "=")
-		if plain, err := unescape(key); err == nil && plain == name {
-			text, err := unescape(strings.ReplaceAll(value, "+", " "))
-			if err != nil {
-				return ""
-			}
+	for field, text := range t.fields {
+		if field == name {
 			return text
 		}
 	}
 	return ""
+}
+
+// fields gives the fields of the query in their order, decoded, with "+" for a
+// space; "" for a value that is badly encoded.
+func (t target) fields(yield func(name, value string) bool) {
+	for rest := t.query; rest != ""; {
+		var field string
+		field, rest, _ = strings.Cut(rest, "&")
+		key, value, _ := strings.Cut(field, "=")
+		plain, err := unescape(key)
+		if err != nil {
+			continue
+		}
+		text, err := unescape(strings.ReplaceAll(value, "+", " "))
+		if err != nil {
+			text = ""
+		}
+		if !yield(plain, text) {
+			return
+		}
+	}
 }
 
 var errEscape = errors.New("bad percent-encoding")
