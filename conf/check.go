@@ -40,7 +40,8 @@ func Check(c *Config) Diagnostics {
 	if c.Forward.Unix != "" {
 		d.socket("forward.unix", c.Forward.Unix)
 	}
-	d.certificates(c.Forward.TLS, time.Now())
+	d.certificates("http.tls", c.HTTP.TLS, time.Now())
+	d.certificates("forward.tls", c.Forward.TLS, time.Now())
 	d.found.sort()
 	return d.found
 }
@@ -123,21 +124,21 @@ func (d *decoder) socket(path, name string) {
 	}
 }
 
-func (d *decoder) certificates(t TLS, now time.Time) {
+func (d *decoder) certificates(path string, t TLS, now time.Time) {
 	if t.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			d.at("forward.tls.cert_file", fmt.Errorf("certificate and key cannot be used: %w", err))
+			d.at(path+".cert_file", fmt.Errorf("certificate and key cannot be used: %w", err))
 		} else if until := pair.Leaf.NotAfter; now.After(until) {
-			d.at("forward.tls.cert_file", fmt.Errorf("the certificate expired on %s: renew it", until.Format(time.DateOnly)))
+			d.at(path+".cert_file", fmt.Errorf("the certificate expired on %s: renew it", until.Format(time.DateOnly)))
 		}
 	}
 	if t.ClientCAFile != "" {
 		pem, err := os.ReadFile(t.ClientCAFile)
 		if err != nil {
-			d.at("forward.tls.client_ca_file", err)
+			d.at(path+".client_ca_file", err)
 		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			d.at("forward.tls.client_ca_file", fmt.Errorf("%s holds no certificate: it must be in PEM form", t.ClientCAFile))
+			d.at(path+".client_ca_file", fmt.Errorf("%s holds no certificate: it must be in PEM form", t.ClientCAFile))
 		}
 	}
 }

@@ -22,6 +22,9 @@ type Config struct {
 // HTTP is the listener of uploads, reads, metrics and the page.
 type HTTP struct {
 	Listen         string        `yaml:"listen"`
+	TLS            TLS           `yaml:"tls"`
+	Users          []HTTPUser    `yaml:"users"`
+	Anonymous      Grant         `yaml:"anonymous"`
 	MaxBody        Size          `yaml:"max_body"`
 	BodyMemory     Size          `yaml:"body_memory"`
 	BodyWait       time.Duration `yaml:"body_wait"`

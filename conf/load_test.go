@@ -120,7 +120,7 @@ func TestValues(t *testing.T) {
 	}
 	for _, name := range []string{"empty", "comment", "nulls"} {
 		c = load(t, "testdata/"+name+".good.yaml")
-		if c.HTTP != Default().HTTP || len(c.Policies) != 1 || c.Data != Default().Data {
+		if !reflect.DeepEqual(c.HTTP, Default().HTTP) || len(c.Policies) != 1 || c.Data != Default().Data {
 			t.Errorf("%s: got %+v", name, c)
 		}
 	}

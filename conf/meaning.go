@@ -17,6 +17,7 @@ func (d *decoder) meaning(c *Config) {
 		d.at("data", errors.New("is empty: name the folder that holds the data"))
 	}
 	d.listeners(c)
+	d.users(c)
 	d.security(c.Forward)
 	d.stores(c)
 	d.policies(c.Policies)
@@ -64,14 +65,18 @@ func (d *decoder) listeners(c *Config) {
 	if c.HTTP.BodyMemory < c.HTTP.MaxBody {
 		d.at("http.body_memory", fmt.Errorf("%s is less than max_body, %s: no such body would fit", c.HTTP.BodyMemory, c.HTTP.MaxBody))
 	}
-	t := c.Forward.TLS
+	d.tls("http.tls", c.HTTP.TLS)
+	d.tls("forward.tls", c.Forward.TLS)
+}
+
+func (d *decoder) tls(path string, t TLS) {
 	switch {
 	case (t.CertFile == "") != (t.KeyFile == ""):
-		d.at("forward.tls", errors.New("needs both cert_file and key_file"))
+		d.at(path, errors.New("needs both cert_file and key_file"))
 	case t.CertFile == "" && t.ClientCAFile != "":
-		d.at("forward.tls.client_ca_file", errors.New("needs cert_file and key_file, too"))
+		d.at(path+".client_ca_file", errors.New("needs cert_file and key_file, too"))
 	}
-	d.oneOf("forward.tls.min_version", t.MinVersion, "1.2", "1.3")
+	d.oneOf(path+".min_version", t.MinVersion, "1.2", "1.3")
 }
 
 // address checks "host:port"; a host name is looked up when it is bound.

@@ -82,7 +82,7 @@ zarr and numpy open by URL while they grow.`,
 		newServe(), newDemo(),
 		newSend(), newPut(),
 		newSlap(),
-		newCheck(), newRoute(), newJobCommand(), newFsck(),
+		newCheck(), newRoute(), newHashPassword(), newJobCommand(), newFsck(),
 	)
 	strict(root)
 	return root

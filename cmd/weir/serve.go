@@ -135,8 +135,8 @@ func greet(out io.Writer, s *server.Server, data string) {
 	if !r.Clean && r.Records > 0 {
 		fmt.Fprintf(out, "recovered         %d records, %d bytes; %d bytes that nobody was told of were cut\n", r.Records, r.Bytes, r.CutBytes)
 	}
-	fmt.Fprintf(out, "\nThe page:  http://%s/\nSend:      echo '{\"message\":\"hello\"}' | weir send raw.hello%s\nRead:      curl http://%s/streams/raw.hello\n",
-		at.HTTP, sendTo(at.Forward), at.HTTP)
+	fmt.Fprintf(out, "\nThe page:  %s/\nSend:      echo '{\"message\":\"hello\"}' | weir send raw.hello%s\nRead:      curl %s/streams/raw.hello\n",
+		at.URL(), sendTo(at.Forward), at.URL())
 }
 
 // sendTo is the flag that weir send needs to reach another address than its

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 type listener struct {
 	net.Listener
 	stall  time.Duration
+	failed func(net.Addr, error) // a client's TLS handshake
 	closed sync.Once
 }
 
@@ -28,13 +30,16 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, stall: l.stall}, nil
+	secure, _ := c.(*tls.Conn)
+	return &conn{Conn: c, stall: l.stall, secure: secure, failed: l.failed}, nil
 }
 
 // A conn is one client's connection.
 type conn struct {
 	net.Conn
 	stall  time.Duration
+	secure *tls.Conn // before its handshake; else nil
+	failed func(net.Addr, error)
 	linger atomic.Bool  // part of a body was left unread
 	eof    atomic.Bool  // the client sends no more
 	heard  atomic.Bool  // the client sent something
@@ -42,6 +47,11 @@ type conn struct {
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	if c.secure != nil {
+		if err := c.handshake(); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net"
@@ -257,4 +258,8 @@ func (w *weir) raw(text string) string {
 func (w *weir) refused(reason string) (policies.Count, bool) {
 	c, ok := w.router.Stats().Refused[reason]
 	return c, ok
+}
+
+func basicHeader(name, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
 }

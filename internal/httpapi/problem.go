@@ -28,6 +28,7 @@ type problem struct {
 	allow   string // methods, with a 400 or 405 for the method
 	retry   int    // seconds after which a repetition makes sense
 	explain string // X-Explanation, which Wendelin's clients read
+	asks    bool   // with a 401, for credentials
 	size    int64  // with a 416, the size of what the range was asked of
 }
 
@@ -90,7 +91,7 @@ func problemOf(err error) *problem {
 func (r *request) fail(err error) {
 	p := problemOf(err)
 	takes := r.route == nil || r.route.takes
-	if takes && !r.counted {
+	if (takes || doors[p.reason]) && !r.counted {
 		r.s.refused(p.reason, max(r.body.got, announced(r.body.length)))
 	}
 	if takes || p.status >= 500 {
@@ -137,6 +138,9 @@ func (p *problem) write(ctx *fasthttp.RequestCtx) {
 	}
 	if p.allow != "" {
 		h.Set(fasthttp.HeaderAllow, p.allow)
+	}
+	if p.asks {
+		h.Set(fasthttp.HeaderWWWAuthenticate, challenge)
 	}
 	if p.explain != "" {
 		h.Set("X-Explanation", p.explain)

@@ -43,6 +43,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		r.fail(err)
 		return
 	}
+	if err := r.authorize(); err != nil {
+		r.fail(err)
+		return
+	}
 	if r.foreign() {
 		r.fail(refuse(403, "foreign-origin", "a page of another site may not write here"))
 		return

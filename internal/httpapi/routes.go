@@ -11,6 +11,10 @@ type route struct {
 	name  string // in metrics
 	takes bool   // it takes data, so that a refusal loses some
 	serve func(*request) error
+	open  bool // to everybody, whatever their rights
+	// policies names those whose data is asked for. Where a request is not
+	// about some, it is not for users who are bounded to some.
+	policies func(*request) []string
 	// anyMethod leaves the method to serve.
 	anyMethod bool
 	// check refuses a body before it is sent; nil refuses none.
@@ -19,17 +23,17 @@ type route struct {
 
 // The routes.
 var (
-	routeIngest   = &route{name: "ingest", takes: true, serve: (*request).ingest, check: (*request).checkIngest}
-	routeUpload   = &route{name: "upload", takes: true, serve: (*request).upload, check: (*request).checkUpload}
-	routeStream   = &route{name: "stream", serve: (*request).readStream}
-	routeChunks   = &route{name: "chunks", serve: (*request).listChunks}
+	routeIngest   = &route{name: "ingest", takes: true, serve: (*request).ingest, check: (*request).checkIngest, policies: (*request).policyOfIngest}
+	routeUpload   = &route{name: "upload", takes: true, serve: (*request).upload, check: (*request).checkUpload, policies: (*request).policyOfStream}
+	routeStream   = &route{name: "stream", serve: (*request).readStream, policies: (*request).policyOfStream}
+	routeChunks   = &route{name: "chunks", serve: (*request).listChunks, policies: (*request).policyOfChunks}
 	routeStreams  = &route{name: "streams", serve: (*request).listStreams}
-	routeArray    = &route{name: "array", serve: (*request).readArray}
+	routeArray    = &route{name: "array", serve: (*request).readArray, policies: (*request).policyOfArray}
 	routeArrays   = &route{name: "arrays", serve: (*request).listArrays}
 	routeAPI      = &route{name: "api", serve: (*request).api}
 	routeJobs     = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
-	routeHealth   = &route{name: "health", serve: (*request).health}
-	routeReady    = &route{name: "ready", serve: (*request).ready}
+	routeHealth   = &route{name: "health", open: true, serve: (*request).health}
+	routeReady    = &route{name: "ready", open: true, serve: (*request).ready}
 	routeMetrics  = &route{name: "metrics", serve: (*request).metrics}
 	routeContract = &route{name: "contract", serve: (*request).tellContract}
 	routePage     = &route{name: "page", serve: (*request).page}
@@ -114,6 +118,9 @@ func (r *request) find() error {
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	r := s.newRequest(ctx)
 	err := r.find()
+	if err == nil {
+		err = r.authorize()
+	}
 	if err == nil && r.route.check != nil {
 		err = r.route.check(r)
 	}

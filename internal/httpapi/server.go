@@ -15,6 +15,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"weir/access"
 	"weir/arrays"
 	"weir/policies"
 	"weir/streams"
@@ -26,6 +27,10 @@ type Options struct {
 	Policies *policies.Router
 	Arrays   *arrays.Store
 	Jobs     Jobs // nil serves no /api/job and no /api/session
+	// Access knows who may do what; nil lets everybody do everything.
+	Access *access.Guard
+	// JobUsers says that Jobs has users of its own, whom it asks itself.
+	JobUsers bool
 	// Deployments are shown by /api/deployments, as JSON; nil is an empty list.
 	Deployments func() any
 	// Metrics writes the Prometheus text format; nil serves no /metrics.
@@ -156,7 +161,7 @@ func (s *Server) newFasthttp() *fasthttp.Server {
 // Serve answers requests that come to the listener until Shutdown, and closes
 // it. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	wrapped := &listener{Listener: l, stall: s.StallTimeout}
+	wrapped := &listener{Listener: l, stall: s.StallTimeout, failed: s.handshakeFailed}
 	if !s.open(wrapped) {
 		return wrapped.Close()
 	}

@@ -16,6 +16,15 @@ type Addresses struct {
 	Forward []string `json:"forward"`
 	Unix    string   `json:"unix,omitempty"`
 	Slap    string   `json:"slap,omitempty"` // of the own SLAP master
+	TLS     bool     `json:"tls,omitempty"`  // HTTP is https
+}
+
+// URL is the address of the HTTP listener, without a slash at its end.
+func (a Addresses) URL() string {
+	if a.TLS {
+		return "https://" + a.HTTP
+	}
+	return "http://" + a.HTTP
 }
 
 // listeners are bound before anything is served, so that an address that is
@@ -28,7 +37,7 @@ type listeners struct {
 }
 
 // listen binds all addresses, or none.
-func listen(h conf.HTTP, f conf.Forward, secure *tls.Config) (_ *listeners, err error) {
+func listen(h conf.HTTP, f conf.Forward, secure security) (_ *listeners, err error) {
 	l := new(listeners)
 	defer func() {
 		if err != nil {
@@ -38,9 +47,12 @@ func listen(h conf.HTTP, f conf.Forward, secure *tls.Config) (_ *listeners, err 
 	if l.http, err = net.Listen("tcp", h.Listen); err != nil {
 		return nil, fmt.Errorf("server: http.listen: %w", err)
 	}
-	l.at.HTTP = l.http.Addr().String()
+	l.at.HTTP, l.at.TLS = l.http.Addr().String(), secure.http != nil
+	if secure.http != nil {
+		l.http = tls.NewListener(l.http, secure.http)
+	}
 	for _, address := range f.Listen {
-		if err = l.listenForward(address, secure, f.UDPHeartbeat); err != nil {
+		if err = l.listenForward(address, secure.forward, f.UDPHeartbeat); err != nil {
 			return nil, fmt.Errorf("server: forward.listen: %w", err)
 		}
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -218,14 +217,14 @@ func (s *Server) refuse(ctx context.Context, r arrays.Refusal) error {
 }
 
 func (s *Server) startListeners() (_ func(context.Context) error, err error) {
-	var secure *tls.Config
-	if t, ok := s.conf.Forward.TLS.Options(); ok {
-		if secure, err = t.Config(s.log); err != nil {
-			return nil, fmt.Errorf("server: forward.tls: %w", err)
-		}
+	var secure security
+	if secure.http, err = s.secure("http.tls", s.conf.HTTP.TLS); err != nil {
+		return nil, err
 	}
-	s.bound, err = listen(s.conf.HTTP, s.conf.Forward, secure)
-	if err != nil {
+	if secure.forward, err = s.secure("forward.tls", s.conf.Forward.TLS); err != nil {
+		return nil, err
+	}
+	if s.bound, err = listen(s.conf.HTTP, s.conf.Forward, secure); err != nil {
 		return nil, err
 	}
 	return func(context.Context) error { s.bound.close(); return nil }, nil
@@ -258,9 +257,14 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard, err := s.guard()
+	if err != nil {
+		return nil, err
+	}
 	h := s.conf.HTTP
 	s.http, err = httpapi.New(httpapi.Options{
 		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
+		Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
 		Deployments: s.shownDeployments,
 		Metrics:     m.Write, Version: s.version, Log: s.log,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,

@@ -80,7 +80,7 @@ func (s *Server) deployments() []deploy.Deployment {
 		}
 		v := deploy.Deployment{
 			Policy: p.Name, Reference: p.DeployReference(), Release: d.Release, Type: d.Type, State: d.State,
-			Parameters: s.conf.DeployParameters(p, forward, "http://"+s.bound.at.HTTP+"/"), Filter: d.Filter, Computers: d.Computers,
+			Parameters: s.conf.DeployParameters(p, forward, s.bound.at.URL()+"/"), Filter: d.Filter, Computers: d.Computers,
 		}
 		if v.State == "" {
 			v.State = slap.Started
