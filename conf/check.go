@@ -40,8 +40,7 @@ func Check(c *Config) Diagnostics {
 	if c.Forward.Unix != "" {
 		d.socket("forward.unix", c.Forward.Unix)
 	}
-	d.certificates("http.tls", c.HTTP.TLS, time.Now())
-	d.certificates("forward.tls", c.Forward.TLS, time.Now())
+	d.certificates(c, time.Now())
 	d.found.sort()
 	return d.found
 }
@@ -124,21 +123,44 @@ func (d *decoder) socket(path, name string) {
 	}
 }
 
-func (d *decoder) certificates(path string, t TLS, now time.Time) {
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			d.at(path+".cert_file", fmt.Errorf("certificate and key cannot be used: %w", err))
-		} else if until := pair.Leaf.NotAfter; now.After(until) {
-			d.at(path+".cert_file", fmt.Errorf("the certificate expired on %s: renew it", until.Format(time.DateOnly)))
-		}
+func (d *decoder) certificates(c *Config, now time.Time) {
+	d.certificate("http.tls.cert_file", c.HTTP.TLS.CertFile, c.HTTP.TLS.KeyFile, now)
+	d.authorities("http.tls.client_ca_file", c.HTTP.TLS.ClientCAFile)
+	d.certificate("forward.tls.cert_file", c.Forward.TLS.CertFile, c.Forward.TLS.KeyFile, now)
+	d.authorities("forward.tls.client_ca_file", c.Forward.TLS.ClientCAFile)
+	d.certificate("slap.tls_cert_file", c.Slap.TLSCertFile, c.Slap.TLSKeyFile, now)
+	d.certificate("slap.cert_file", c.Slap.CertFile, c.Slap.KeyFile, now)
+	d.authorities("slap.client_ca_file", c.Slap.ClientCAFile)
+	d.authorities("slap.ca_file", c.Slap.CAFile)
+	for i, f := range c.Slap.Forward {
+		at := fmt.Sprintf("slap.forward[%d].", i)
+		d.certificate(at+"cert_file", f.CertFile, f.KeyFile, now)
+		d.authorities(at+"ca_file", f.CAFile)
 	}
-	if t.ClientCAFile != "" {
-		pem, err := os.ReadFile(t.ClientCAFile)
-		if err != nil {
-			d.at(path+".client_ca_file", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			d.at(path+".client_ca_file", fmt.Errorf("%s holds no certificate: it must be in PEM form", t.ClientCAFile))
-		}
+}
+
+// certificate checks a pair of files, where there is one.
+func (d *decoder) certificate(at, cert, key string, now time.Time) {
+	if cert == "" {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		d.at(at, fmt.Errorf("certificate and key cannot be used: %w", err))
+	} else if until := pair.Leaf.NotAfter; now.After(until) {
+		d.at(at, fmt.Errorf("the certificate expired on %s: renew it", until.Format(time.DateOnly)))
+	}
+}
+
+// authorities checks a file of certificates, where there is one.
+func (d *decoder) authorities(at, file string) {
+	if file == "" {
+		return
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		d.at(at, err)
+	} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		d.at(at, fmt.Errorf("%s holds no certificate: it must be in PEM form", file))
 	}
 }

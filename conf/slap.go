@@ -9,15 +9,35 @@ import (
 
 // Slap is weir's own SLAP master, and the one that deployments ask.
 type Slap struct {
-	Listen   string            `yaml:"listen"`   // of the own master; "" is none
-	Computer string            `yaml:"computer"` // the own master's default computer
-	Products map[string]string `yaml:"products"` // the own master's releases by alias
-	Token    Secret            `yaml:"token"`
-	Master   string            `yaml:"master"` // that deployments ask; "" is the own one
-	CAFile   string            `yaml:"ca_file"`
-	CertFile string            `yaml:"cert_file"`
-	KeyFile  string            `yaml:"key_file"`
-	Address  string            `yaml:"address"` // of the forward listener, for instances
+	Listen       string                       `yaml:"listen"`   // of the own master; "" is none
+	Computer     string                       `yaml:"computer"` // the own master's default computer
+	Products     map[string]string            `yaml:"products"` // the own master's releases by alias
+	Attributes   map[string]map[string]string `yaml:"attributes"`
+	Async        bool                         `yaml:"async"`
+	Forward      []SlapForward                `yaml:"forward"`
+	Token        Secret                       `yaml:"token"`
+	Authority    bool                         `yaml:"authority"`
+	Names        []string                     `yaml:"names"`
+	TLSCertFile  string                       `yaml:"tls_cert_file"`
+	TLSKeyFile   string                       `yaml:"tls_key_file"`
+	ClientCAFile string                       `yaml:"client_ca_file"`
+
+	Master   string `yaml:"master"` // that deployments ask; "" is the own one
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	Address  string `yaml:"address"` // of the forward listener, for instances
+}
+
+// A SlapForward is another master, to which requests may be passed on.
+type SlapForward struct {
+	URL       string   `yaml:"url"`
+	Releases  []string `yaml:"releases"` // whose requests go there unasked
+	Computer  string   `yaml:"computer"` // with Partition: whom requests come from
+	Partition string   `yaml:"partition"`
+	CAFile    string   `yaml:"ca_file"`
+	CertFile  string   `yaml:"cert_file"`
+	KeyFile   string   `yaml:"key_file"`
 }
 
 // A Deploy is the instance that sends a policy its data.
@@ -58,11 +78,19 @@ func (d *decoder) slap(c *Config) {
 	if c.Slap.Computer == "" {
 		d.at("slap.computer", errors.New("is empty: name the computer that requests go to first"))
 	}
-	if u, err := url.Parse(c.Slap.Master); c.Slap.Master != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		d.at("slap.master", fmt.Errorf("%q is no http or https URL", c.Slap.Master))
+	if c.Slap.Master != "" {
+		d.httpURL("slap.master", c.Slap.Master)
 	}
-	if (c.Slap.CertFile == "") != (c.Slap.KeyFile == "") {
-		d.at("slap.cert_file", errors.New("needs key_file, too, and the other way round"))
+	d.filePair("slap.cert_file", c.Slap.CertFile, c.Slap.KeyFile)
+	d.filePair("slap.tls_cert_file", c.Slap.TLSCertFile, c.Slap.TLSKeyFile)
+	d.slapAccess(c.Slap)
+	for i, f := range c.Slap.Forward {
+		at := fmt.Sprintf("slap.forward[%d]", i)
+		d.httpURL(at+".url", f.URL)
+		d.filePair(at+".cert_file", f.CertFile, f.KeyFile)
+		if (f.Computer == "") != (f.Partition == "") {
+			d.at(at+".computer", errors.New("needs partition, too, and the other way round"))
+		}
 	}
 	if c.Slap.Address != "" {
 		d.address("slap.address", c.Slap.Address)
@@ -72,6 +100,29 @@ func (d *decoder) slap(c *Config) {
 		if p.Deploy != nil {
 			d.deploy(c, p, i, seen)
 		}
+	}
+}
+
+// slapAccess finds what would keep everybody out, or nobody.
+func (d *decoder) slapAccess(s Slap) {
+	if s.Authority && s.Token.Value() == "" {
+		d.at("slap.authority", errors.New("needs token: who has it is given the first certificate"))
+	}
+	if s.ClientCAFile != "" && !s.Authority && s.TLSCertFile == "" {
+		d.at("slap.client_ca_file", errors.New("needs TLS: write authority: true, or tls_cert_file and tls_key_file"))
+	}
+}
+
+func (d *decoder) httpURL(at, text string) {
+	if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		d.at(at, fmt.Errorf("%q is no http or https URL", text))
+	}
+}
+
+// filePair wants a certificate and its key, or neither.
+func (d *decoder) filePair(at, cert, key string) {
+	if (cert == "") != (key == "") {
+		d.at(at, fmt.Errorf("needs %s, too, and the other way round", strings.Replace(at[strings.LastIndexByte(at, '.')+1:], "cert", "key", 1)))
 	}
 }
 

@@ -146,11 +146,7 @@ func (c *Client) PartitionCertificate(ctx context.Context, p Place) (Certificate
 	if err != nil {
 		return Certificate{}, err
 	}
-	d, ok := v.(map[string]any)
-	if !ok {
-		return Certificate{}, unexpected("a certificate", v)
-	}
-	return Certificate{Text(d, "certificate"), Text(d, "key")}, nil
+	return toCertificate(v)
 }
 
 // Format tells the master what a computer is: the dictionary that slapformat

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -337,4 +338,55 @@ func FuzzParseParameters(f *testing.F) {
 			t.Fatalf("%#v came back as %#v, %v", p, back, err)
 		}
 	})
+}
+
+// FuzzParseJournal: whatever a node sends is read or refused.
+func FuzzParseJournal(f *testing.F) {
+	f.Add([]byte(`<journal><transaction type="x"><title>t</title><stop_date>2026-11-20 23:59:59</stop_date><movement><resource>cpu</resource><quantity>2.5</quantity></movement></transaction></journal>`))
+	f.Add([]byte(`<?xml version='1.0'?><journal><transaction><start_date>2026-11-21 at 10:00:00</start_date><movement><quantity>NaN</quantity><price>-1e400</price></movement></transaction></journal>`))
+	f.Add([]byte(`<!DOCTYPE x [<!ENTITY a "b">]><journal>&a;</journal>`))
+	f.Add([]byte(`<a><journal><transaction/></journal></a>`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		j, err := ParseJournal(b)
+		if (j == nil) == (err == nil) {
+			t.Fatalf("%v, %v", j, err)
+		}
+		if err != nil {
+			return
+		}
+		for _, v := range j.Transactions {
+			for _, m := range v.Movements {
+				if math.IsInf(m.Quantity, 0) || math.IsInf(m.Price, 0) {
+					t.Fatalf("an amount without bounds: %+v", m)
+				}
+			}
+		}
+	})
+}
+
+func TestParseJournal(t *testing.T) {
+	t.Parallel()
+	j, err := ParseJournal([]byte(`<journal><transaction type="x"><title>t &amp; u</title><start_date>2026-11-20 00:00:00</start_date>
+<stop_date>2026-11-21 at 10:00:00</stop_date><reference>r</reference><currency>EUR</currency><unknown><movement><resource>no</resource></movement></unknown>
+<movement><resource>cpu</resource><title>CPU</title><reference>p</reference><quantity>2.5</quantity><price>1e1</price><category>c</category></movement></transaction><transaction/></journal>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Transaction{
+		Title: "t & u", Reference: "r", Currency: "EUR",
+		Start: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Stop: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC),
+		Movements: []Movement{{Resource: "cpu", Title: "CPU", Reference: "p", Category: "c", Quantity: 2.5, Price: 10}},
+	}
+	if len(j.Transactions) != 2 || !reflect.DeepEqual(j.Transactions[0], want) {
+		t.Errorf("got %+v, want %+v", j.Transactions, want)
+	}
+	for name, bad := range map[string]string{
+		"nothing": "", "no XML": "x", "broken off": "<journal><transaction>", "a document type": "<!DOCTYPE x><journal/>",
+		"an entity": "<journal>&a;</journal>", "too deep": strings.Repeat("<a>", 100) + strings.Repeat("</a>", 100),
+		"too many": "<journal>" + strings.Repeat("<a/>", maxElements+1) + "</journal>",
+	} {
+		if j, err := ParseJournal([]byte(bad)); err == nil || j != nil {
+			t.Errorf("%s: %+v, %v", name, j, err)
+		}
+	}
 }

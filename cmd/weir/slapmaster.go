@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/conf"
+	"weir/slap/authority"
 	"weir/slap/master"
 	"weir/streams"
 )
@@ -26,8 +26,9 @@ import (
 // A slapMaster is a master in a process of its own.
 type slapMaster struct {
 	config, listen, data, computer string
-	async                          bool
-	cert, key, clientCA, token     string
+	async, authority               bool
+	tls                            master.TLS
+	token                          string
 }
 
 func newSlapMaster() *cobra.Command {
@@ -52,9 +53,11 @@ Flags go before the file.`,
 	c.Flags().StringVar(&s.data, "data", "", "data `FOLDER` (default ./slap-data)")
 	c.Flags().StringVar(&s.computer, "computer", "", "`NAME` of the default computer (default local)")
 	c.Flags().BoolVar(&s.async, "async", false, `answer the first request of an instance with "please wait", as production does`)
-	c.Flags().StringVar(&s.cert, "tls-cert", "", "serve TLS with the certificate in `FILE`")
-	c.Flags().StringVar(&s.key, "tls-key", "", "`FILE` of its key")
-	c.Flags().StringVar(&s.clientCA, "client-ca", "", "`FILE` of authorities: a client certificate speaks for the computer that its common name is")
+	c.Flags().BoolVar(&s.authority, "authority", false, "serve TLS and issue certificates of computers, users and instances; needs --token-file")
+	c.Flags().StringSliceVar(&s.tls.Names, "name", nil, "`NAME,…` and addresses by which the master is reached, for its certificate")
+	c.Flags().StringVar(&s.tls.CertFile, "tls-cert", "", "serve TLS with the certificate in `FILE`")
+	c.Flags().StringVar(&s.tls.KeyFile, "tls-key", "", "`FILE` of its key")
+	c.Flags().StringVar(&s.tls.ClientCAFile, "client-ca", "", "`FILE` of other authorities: their certificates speak for the computer that the common name is")
 	c.Flags().StringVar(&s.token, "token-file", "", "`FILE` with the access token that persons send")
 	return c
 }
@@ -98,27 +101,33 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	access, secure, err := s.access()
+	a, err := s.openAuthority(c.Data)
 	if err != nil {
 		return err
+	}
+	l, secured, err := s.bind(c.Listen, a)
+	if err != nil {
+		return err
+	}
+	access, err := s.access()
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	m, err := master.New(master.Options{
-		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Attributes: c.Attributes, Async: s.async, Access: access, Log: log,
+		Streams: store, Computer: c.Computer, Products: c.Products, Forward: c.Forward, Attributes: c.Attributes, Async: s.async,
+		Access: access, Authority: a, Log: log,
 	})
 	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("slap: listen: %w", err)
+		return errors.Join(err, l.Close())
 	}
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && access == (master.Access{}) {
-		log.Warn("slap: everybody who reaches the address may ask everything; --client-ca and --token-file say who may", "address", a.String())
+		log.Warn("slap: everybody who reaches the address may ask everything; --authority, --client-ca and --token-file say who may", "address", a.String())
 	}
-	if secure != nil {
-		l = tls.NewListener(l, secure)
+	kind := "slap"
+	if secured {
+		kind = "slap, tls"
 	}
-	fmt.Fprintf(out, "listening slap    %s\ndata              %s\n", l.Addr(), c.Data)
+	fmt.Fprintf(out, "listening %-8s %s\ndata               %s\n", kind, l.Addr(), c.Data)
 	at := filepath.Join(c.Data, "addresses.json")
 	if err := writeAddress(at, l.Addr().String()); err != nil {
 		return errors.Join(err, l.Close())
@@ -127,37 +136,51 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 	return serveSlap(ctx, l, m)
 }
 
-// access gives who may ask, and the listener's TLS, nil without.
-func (s *slapMaster) access() (a master.Access, _ *tls.Config, _ error) {
-	if s.token != "" {
-		b, err := os.ReadFile(s.token)
-		if err != nil {
-			return a, nil, fmt.Errorf("slap: token: %w", err)
-		}
-		if a.Token = strings.TrimSpace(string(b)); a.Token == "" {
-			return a, nil, fmt.Errorf("slap: token: %s is empty", s.token)
-		}
+// openAuthority gives the certificate authority of the data folder, nil when
+// none is asked for.
+func (s *slapMaster) openAuthority(data string) (*authority.Authority, error) {
+	if !s.authority {
+		return nil, nil
 	}
-	if s.cert == "" && s.key == "" && s.clientCA == "" {
-		return a, nil, nil
+	if s.token == "" {
+		return nil, errors.New("slap: --authority needs --token-file: who has the token is given the first certificate")
 	}
-	pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+	return authority.Open(filepath.Join(data, "slap"), nil)
+}
+
+// listen binds the address, and says whether TLS is spoken there.
+func (s *slapMaster) bind(address string, a *authority.Authority) (_ net.Listener, secured bool, _ error) {
+	host, _, _ := net.SplitHostPort(address)
+	own, _ := os.Hostname()
+	s.tls.Names = append(s.tls.Names, "localhost", "127.0.0.1", "::1", own, host)
+	secure, err := s.tls.Config(a)
 	if err != nil {
-		return a, nil, fmt.Errorf("slap: --tls-cert and --tls-key: %w", err)
+		return nil, false, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	if s.clientCA == "" {
-		return a, c, nil
-	}
-	pem, err := os.ReadFile(s.clientCA)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return a, nil, fmt.Errorf("slap: client authorities: %w", err)
+		return nil, false, fmt.Errorf("slap: listen: %w", err)
 	}
-	a.Certificates, c.ClientAuth, c.ClientCAs = true, tls.VerifyClientCertIfGiven, x509.NewCertPool()
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return a, nil, fmt.Errorf("slap: client authorities: %s holds no certificate in PEM", s.clientCA)
+	if secure == nil {
+		return l, false, nil
 	}
-	return a, c, nil
+	return tls.NewListener(l, secure), true, nil
+}
+
+// access gives who may ask.
+func (s *slapMaster) access() (a master.Access, _ error) {
+	a.Certificates = s.tls.ClientCAFile != ""
+	if s.token == "" {
+		return a, nil
+	}
+	b, err := os.ReadFile(s.token)
+	if err != nil {
+		return a, fmt.Errorf("slap: token: %w", err)
+	}
+	if a.Token = strings.TrimSpace(string(b)); a.Token == "" {
+		return a, fmt.Errorf("slap: token: %s is empty", s.token)
+	}
+	return a, nil
 }
 
 // writeAddress tells other programs where a master with port 0 listens.

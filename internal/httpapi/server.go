@@ -27,6 +27,8 @@ type Options struct {
 	Policies *policies.Router
 	Arrays   *arrays.Store
 	Jobs     Jobs // nil serves no /api/job and no /api/session
+	// Private are streams that are as if they were not there.
+	Private []string
 	// Access knows who may do what; nil lets everybody do everything.
 	Access *access.Guard
 	// JobUsers says that Jobs has users of its own, whom it asks itself.

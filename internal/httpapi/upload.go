@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -106,7 +107,7 @@ func (r *request) streamName() (string, error) {
 // existing gives a stream that has been written to, and what it is now.
 func (s *Server) existing(name string) (*streams.Stream, streams.State) {
 	st, ok := s.Streams.Stream(name)
-	if !ok {
+	if !ok || slices.Contains(s.Private, name) {
 		return nil, streams.State{}
 	}
 	state := st.State()

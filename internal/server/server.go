@@ -265,8 +265,8 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	s.http, err = httpapi.New(httpapi.Options{
 		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
 		Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
-		Deployments: s.shownDeployments,
-		Metrics:     m.Write, Version: s.version, Log: s.log,
+		Deployments: s.shownDeployments, Private: []string{master.StateStream}, // instances' parameters, passwords among them
+		Metrics: m.Write, Version: s.version, Log: s.log,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
 		HeaderTimeout: h.HeaderTimeout, StallTimeout: h.StallTimeout, IdleTimeout: h.IdleTimeout,
 	})

@@ -3,14 +3,21 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
+	"weir/conf"
+	"weir/policies"
 	"weir/slap"
+	"weir/slap/authority"
 	"weir/slap/deploy"
 	"weir/slap/master"
 )
@@ -21,20 +28,90 @@ func (s *Server) startSlap() (_ func(context.Context) error, err error) {
 	if c.Listen == "" {
 		return nil, nil
 	}
+	var a *authority.Authority
+	if c.Authority {
+		if a, err = authority.Open(filepath.Join(s.conf.Data, "slap"), nil); err != nil {
+			return nil, err
+		}
+	}
 	s.master, err = master.New(master.Options{
-		Streams: s.streams, Computer: c.Computer, Products: c.Products, Access: master.Access{Token: c.Token.Value()}, Log: s.log,
+		Streams: s.streams, Computer: c.Computer, Products: c.Products, Attributes: c.Attributes, Async: c.Async, Forward: forwards(c.Forward),
+		Access: master.Access{Token: c.Token.Value(), Certificates: c.ClientCAFile != ""}, Authority: a, Ingest: s.ingest, MaxIngest: int64(s.conf.HTTP.MaxBody), Log: s.log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.listenSlap(a)
+	if err != nil {
+		return nil, fmt.Errorf("server: slap.listen: %w", err)
+	}
+	h := &http.Server{Handler: s.master, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+	s.serve("slap", http.ErrServerClosed, func() error { return h.Serve(l) })
+	return h.Shutdown, nil
+}
+
+// listenSlap binds the own master's address, with TLS where that is said.
+func (s *Server) listenSlap(a *authority.Authority) (net.Listener, error) {
+	c := s.conf.Slap
+	host, _, _ := net.SplitHostPort(c.Listen)
+	own, _ := os.Hostname()
+	secure, err := master.TLS{
+		CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile, ClientCAFile: c.ClientCAFile,
+		Names: append([]string{"localhost", "127.0.0.1", "::1", own, host}, c.Names...),
+	}.Config(a)
 	if err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("server: slap.listen: %w", err)
+		return nil, err
 	}
 	s.bound.at.Slap = l.Addr().String()
-	h := &http.Server{Handler: s.master, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
-	s.serve("slap", http.ErrServerClosed, func() error { return h.Serve(l) })
-	return h.Shutdown, nil
+	if secure == nil {
+		return l, nil
+	}
+	return tls.NewListener(l, secure), nil
+}
+
+func forwards(list []conf.SlapForward) []master.Forward {
+	var out []master.Forward
+	for _, f := range list {
+		out = append(out, master.Forward{
+			URL: f.URL, Releases: f.Releases, Computer: f.Computer, Partition: f.Partition, CA: f.CAFile, Cert: f.CertFile, Key: f.KeyFile,
+		})
+	}
+	return out
+}
+
+// ingest keeps what came to the master's /ingestData under a policy, as the
+// HTTP listener does.
+func (s *Server) ingest(ctx context.Context, in master.Ingestion) error {
+	if _, known := s.router.Policy(in.Policy); !known {
+		s.router.CountRefused("unknown-policy", 0, int64(len(in.Data)))
+		return master.Refuse(http.StatusNotFound, fmt.Sprintf("there is no ingestion policy %q", in.Policy))
+	}
+	batch := [1]policies.Batch{{Tag: in.Reference, Policy: in.Policy, Entries: in.Data, Raw: true, Peer: in.Peer}}
+	if in.ID != "" { // with the bytes: a key that comes again with others is another append
+		sum := sha256.Sum256(in.Data)
+		batch[0].ID = append(sum[:], in.ID...)
+	}
+	var kept [1]policies.Kept
+	s.router.Keep(ctx, batch[:], kept[:], false)
+	return ingestProblem(kept[0].Err)
+}
+
+// ingestProblem gives what the policies refuse the status that it has at the
+// HTTP listener.
+func ingestProblem(err error) error {
+	for is, status := range map[error]int{
+		policies.ErrTag: http.StatusBadRequest, policies.ErrData: http.StatusBadRequest,
+		policies.ErrTooLarge: http.StatusRequestEntityTooLarge, policies.ErrConflict: http.StatusConflict,
+	} {
+		if errors.Is(err, is) {
+			return master.Refuse(status, err.Error())
+		}
+	}
+	return err
 }
 
 // startDeploy asks a master for what the policies name.

@@ -2,10 +2,15 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -123,5 +128,89 @@ func TestOwnMasterAddressTaken(t *testing.T) {
 	c.Data = t.TempDir()
 	if s, err := Start(Options{Config: c}); err == nil || !strings.Contains(err.Error(), "slap.listen") {
 		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// TestSlapDoors: the state of the own master cannot be read or written by
+// HTTP, what comes to its /ingestData is kept by the policies, and what nodes
+// report becomes streams and arrays.
+func TestSlapDoors(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := startWith(t, strings.Replace(slapFile, `slap: {`, `slap: {authority: true, async: true, attributes: {COMP-1: {region: eu}}, `, 1), t.TempDir())
+	ca, err := os.ReadFile(filepath.Join(s.conf.Data, "slap", "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	t.Cleanup(h.CloseIdleConnections)
+	base := "https://" + s.Addresses().Slap
+	c, err := slap.NewClient(slap.ClientOptions{URL: base, Token: "secret", HTTP: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Format(ctx, map[string]any{"reference": "COMP-1", "partition_list": []any{map[string]any{"reference": "p", "address_list": []any{}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost} {
+		r, err := http.NewRequest(method, "http://"+s.Addresses().HTTP+"/streams/_slap", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if want := map[string]int{http.MethodGet: 404, http.MethodPut: 400, http.MethodPost: 400}[method]; a.StatusCode != want {
+			t.Errorf("%s of the master's state: %s", method, a.Status)
+		}
+	}
+	send := func(query, body, token string) (int, string) {
+		r, err := http.NewRequest(http.MethodPost, base+"/ingestData?"+query, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Access-Token", token)
+		a, err := h.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		text, _ := io.ReadAll(a.Body)
+		return a.StatusCode, string(text)
+	}
+	entry := "\x92\x01\x81\xa1a\x01"
+	for _, v := range []struct {
+		query, body, token string
+		status             int
+	}{
+		{"ingestion_policy=sensors&reference=sensors.one", entry, "secret", 204},
+		{"ingestion_policy=sensors&reference=sensors.one", entry, "wrong", 403},
+		{"ingestion_policy=none&reference=sensors.one", entry, "secret", 404},
+		{"ingestion_policy=sensors&reference=_slap", entry, "secret", 400},
+		{"ingestion_policy=sensors", entry, "secret", 400},
+	} {
+		if status, text := send(v.query, v.body, v.token); status != v.status {
+			t.Errorf("/ingestData?%s %q: %d %s, want %d", v.query, v.body, status, text, v.status)
+		}
+	}
+	if status, body := get(t, s, "/streams/sensors.one"); status != http.StatusOK || body != entry {
+		t.Errorf("what was ingested: %d %q", status, body)
+	}
+	journal := `<journal><transaction type="x"><stop_date>2026-11-20 23:59:59</stop_date><movement><resource>cpu</resource><reference>p</reference><quantity>2.5</quantity></movement></transaction></journal>`
+	if err := c.ReportUsage(ctx, "COMP-1", journal); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		status, body := get(t, s, "/api/arrays/_slap.accounts/quantity/slice")
+		if status == http.StatusOK && strings.Contains(body, "\x00\x00\x00\x00\x00\x00\x04@") { // 2.5
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the array of accounts: %d %s", status, body)
+		}
 	}
 }

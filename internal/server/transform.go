@@ -4,7 +4,9 @@ import (
 	"context"
 	"strings"
 
+	"weir/arrays"
 	"weir/jobs"
+	"weir/slap/master"
 	"weir/streams"
 )
 
@@ -21,17 +23,39 @@ func (s *Server) defineTransform() error {
 		if !ok {
 			return false, nil
 		}
-		p, ok := s.router.Of(st)
-		if !ok || p.Array == nil {
+		spec := s.arrayOf(st)
+		if spec == nil {
 			return false, nil
 		}
-		return s.arrays.Advance(ctx, st, *p.Array)
+		return s.arrays.Advance(ctx, st, *spec)
 	}})
 }
 
-// wake queues the transform of a stream whose policy builds an array.
+// arrayOf says what is built from a stream, nil for nothing: what its policy
+// says, and the accounts of the own SLAP master.
+func (s *Server) arrayOf(st *streams.Stream) *arrays.Spec {
+	if st.Name() == master.AccountsStream {
+		return accountsArray()
+	}
+	p, ok := s.router.Of(st)
+	if !ok {
+		return nil
+	}
+	return p.Array
+}
+
+// accountsArray has a column a field of the movements that nodes report.
+func accountsArray() *arrays.Spec {
+	const word, number = "category", "float64"
+	return &arrays.Spec{Kind: "metrics", Columns: map[string]string{
+		"computer": word, "partition": word, "resource": word, "title": word, "category": word,
+		"transaction": word, "currency": word, "quantity": number, "price": number,
+	}}
+}
+
+// wake queues the transform of a stream from which an array is built.
 func (s *Server) wake(st *streams.Stream) error {
-	if p, ok := s.router.Of(st); !ok || p.Array == nil {
+	if s.arrayOf(st) == nil {
 		return nil
 	}
 	return s.jobs.Wake(transform, target+st.Name())

@@ -3,10 +3,13 @@ package master
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"weir/slap"
+	"weir/slap/authority"
 )
 
 // Access says who may ask. The zero value lets everybody ask everything, as
@@ -22,23 +25,54 @@ type Access struct {
 
 func (a Access) open() bool { return a.Token == "" && !a.Certificates }
 
-// A caller is who asks: a person, who may ask everything, or a computer.
-type caller struct{ computer string }
+// A caller is who asks: a person, who may ask everything, a computer, or an
+// instance in a partition of it.
+type caller struct{ computer, partition string }
 
 // caller tells who sends a request.
-func (a Access) caller(r *http.Request) (caller, error) {
-	if a.open() {
+func (m *Master) caller(r *http.Request) (caller, error) {
+	a := m.o.Access
+	if a.open() && m.o.Authority == nil {
 		return caller{}, nil
 	}
 	if a.Token != "" && equal(a.Token, token(r)) {
 		return caller{}, nil
 	}
-	if a.Certificates && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		if cn := r.TLS.PeerCertificates[0].Subject.CommonName; cn != "" {
-			return caller{cn}, nil
+	if m.o.Authority != nil && r.URL.Path == "/Person_requestComputer" && m.o.Authority.CheckToken(token(r)) {
+		return caller{}, nil
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		if who, err := m.certified(r.TLS.VerifiedChains[0]); who != nil || err != nil {
+			return *who, err
 		}
 	}
-	return caller{}, &problem{http.StatusForbidden, "who asks is not known: send a client certificate or an access token"}
+	if a.open() { // an authority alone keeps nobody out
+		return caller{}, nil
+	}
+	return caller{}, forbidden("who asks is not known: send a client certificate or an access token")
+}
+
+// certified tells whom a verified certificate speaks for, nil for nobody.
+func (m *Master) certified(chain []*x509.Certificate) (*caller, error) {
+	if m.o.Authority != nil && m.o.Authority.Issued(chain) {
+		var row *certificate
+		m.state.view(func(t *tx) { row = t.m.serials[authority.Serial(chain[0])] })
+		switch {
+		case row == nil:
+			return &caller{}, forbidden("the certificate of %s was revoked", chain[0].Subject.CommonName)
+		case row.Kind == authority.User:
+			return &caller{}, nil
+		}
+		return &caller{row.Name, row.Partition}, nil
+	}
+	if cn := chain[0].Subject.CommonName; m.o.Access.Certificates && cn != "" {
+		return &caller{computer: cn}, nil
+	}
+	return nil, nil
+}
+
+func forbidden(format string, args ...any) error {
+	return &problem{http.StatusForbidden, fmt.Sprintf(format, args...)}
 }
 
 func token(r *http.Request) string {
@@ -60,20 +94,49 @@ func equal(a, b string) bool {
 
 // forPersons are the paths that a computer has no business with.
 func forPersons(path string) bool {
-	return path == "/supplySupply" || strings.HasPrefix(path, "/slapos.") || path == "/hateoas" || strings.HasPrefix(path, "/hateoas/")
+	switch path {
+	case "/supplySupply", "/requestComputer", "/hateoas":
+		return true
+	}
+	for _, prefix := range []string{"/slapos.", "/hateoas/", "/Person_", "/weir/"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// forInstances are the paths that an instance has business with: its own
+// partition, and what tells nothing about others.
+func forInstances(path string) bool {
+	switch path {
+	case "/requestComputerPartition", "/registerComputerPartition", "/setComputerPartitionConnectionXml", "/softwareInstanceBang",
+		"/softwareInstanceError", "/softwareInstanceRename", "/startedComputerPartition", "/stoppedComputerPartition",
+		"/updateComputerPartitionRelatedInstanceList", "/getComputerPartitionCertificate", "/getComputerPartitionStatus",
+		"/getHostingSubscriptionIpList", "/getSoftwareReleaseListFromSoftwareProduct", "/getHateoasUrl", "/getRunId", "/ingestData":
+		return true
+	}
+	return false
+}
+
+func (who caller) String() string {
+	if who.partition != "" {
+		return "the instance in partition " + who.partition + " of computer " + who.computer
+	}
+	return "computer " + who.computer
 }
 
 // may tells whether the caller may make a call: a computer speaks about itself
-// and asks for its own partitions only.
+// and asks for its own partitions only, an instance for its own one.
 func (who caller) may(c *call) error {
 	if who.computer == "" {
 		return nil
 	}
 	refuse := func(what string) error {
-		return &problem{http.StatusForbidden, "the certificate is that of computer " + who.computer + ", which may not " + what}
+		return forbidden("the certificate is that of %s, which may not %s", who, what)
 	}
 	path := c.r.URL.Path
-	if forPersons(path) {
+	if forPersons(path) || who.partition != "" && !forInstances(path) {
 		return refuse("use " + path)
 	}
 	for _, field := range []string{"computer_id", "computer_reference"} {
@@ -81,8 +144,13 @@ func (who caller) may(c *call) error {
 			return refuse("speak for computer " + id)
 		}
 	}
-	if p := claimed(c.r); p != nil && p.Node != who.computer {
-		return refuse("speak for computer " + p.Node)
+	for _, field := range []string{"computer_partition_id", "computer_partition_reference"} {
+		if id := c.optional(field); who.partition != "" && id != "" && id != who.partition {
+			return refuse("speak for partition " + id)
+		}
+	}
+	if p := claimed(c.r); p != nil && (p.Node != who.computer || who.partition != "" && p.Partition != who.partition) {
+		return refuse("speak for partition " + p.Partition + " of computer " + p.Node)
 	}
 	switch path {
 	case "/requestComputerPartition":

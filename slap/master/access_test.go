@@ -19,7 +19,7 @@ import (
 )
 
 // certificate makes a certificate for a name, signed by itself.
-func certificate(t *testing.T, cn string) tls.Certificate {
+func signedCertificate(t *testing.T, cn string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -46,7 +46,7 @@ func TestAccess(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	b := newBench(t, Options{Access: Access{Token: "secret", Certificates: true}})
-	mine, stranger := certificate(t, theNode), certificate(t, theNode)
+	mine, stranger := signedCertificate(t, theNode), signedCertificate(t, theNode)
 	s := httptest.NewUnstartedServer(b.master)
 	pool := x509.NewCertPool()
 	pool.AddCert(mine.Leaf)

@@ -3,18 +3,21 @@ package master
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A change is a set of rows to put and to drop. It is what a transaction
 // writes, what the stream keeps, and, with all rows in it, a snapshot.
 type change struct {
-	Nodes          []*node      `json:"nodes,omitempty"`
-	Partitions     []*partition `json:"partitions,omitempty"`
-	Shared         []*shared    `json:"shared,omitempty"`
-	Forwarded      []*forwarded `json:"forwarded,omitempty"`
-	DropPartitions []place      `json:"drop_partitions,omitempty"`
-	DropShared     []name       `json:"drop_shared,omitempty"`
-	DropForwarded  []string     `json:"drop_forwarded,omitempty"`
+	Nodes            []*node        `json:"nodes,omitempty"`
+	Partitions       []*partition   `json:"partitions,omitempty"`
+	Shared           []*shared      `json:"shared,omitempty"`
+	Forwarded        []*forwarded   `json:"forwarded,omitempty"`
+	Certificates     []*certificate `json:"certificates,omitempty"`
+	DropPartitions   []place        `json:"drop_partitions,omitempty"`
+	DropShared       []name         `json:"drop_shared,omitempty"`
+	DropForwarded    []string       `json:"drop_forwarded,omitempty"`
+	DropCertificates []subject      `json:"drop_certificates,omitempty"`
 }
 
 // apply puts a change into the model. What is dropped goes first, so that a
@@ -51,6 +54,23 @@ func (m *model) apply(c *change) {
 	for _, f := range c.Forwarded {
 		m.forwards[f.Title] = f
 	}
+	m.applyCertificates(c)
+}
+
+func (m *model) applyCertificates(c *change) {
+	revoke := func(s subject) {
+		if old := m.certs[s]; old != nil {
+			delete(m.serials, old.Serial)
+			delete(m.certs, s)
+		}
+	}
+	for _, s := range c.DropCertificates {
+		revoke(s)
+	}
+	for _, row := range c.Certificates {
+		revoke(row.subject)
+		m.certs[row.subject], m.serials[row.Serial] = row, row
+	}
 }
 
 // unindex takes a partition's instance out of the index.
@@ -74,5 +94,6 @@ func (m *model) all() *change {
 	for _, t := range slices.Sorted(maps.Keys(m.forwards)) {
 		c.Forwarded = append(c.Forwarded, m.forwards[t])
 	}
+	c.Certificates = slices.SortedFunc(maps.Values(m.certs), func(a, b *certificate) int { return strings.Compare(a.Serial, b.Serial) })
 	return c
 }

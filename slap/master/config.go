@@ -76,7 +76,7 @@ func (c *Config) section(s section) error {
 	case strings.HasPrefix(s.name, "multimaster/"):
 		c.Forward = append(c.Forward, Forward{
 			URL: strings.TrimPrefix(s.name, "multimaster/"), Releases: lines(s.values["software_release_list"]),
-			Computer: s.values["computer"], Partition: s.values["partition"], Key: s.values["key"], Cert: s.values["cert"],
+			Computer: s.values["computer"], Partition: s.values["partition"], Key: s.values["key"], Cert: s.values["cert"], CA: s.values["ca"],
 		})
 	}
 	return nil

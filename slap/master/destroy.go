@@ -44,9 +44,12 @@ func (t *tx) free(p *partition) (waiting []string) {
 	return waiting
 }
 
-// forget drops what hung on a partition's instance: the shared instances in
-// it, and its being the requester of others.
+// forget drops what hung on a partition's instance: its certificate, the shared
+// instances in it, and its being the requester of others.
 func (t *tx) forget(gone place) {
+	if s := gone.subject(); t.certificate(s) != nil {
+		t.setCertificate(s, nil)
+	}
 	t.eachShared(func(s *shared) {
 		switch {
 		case s.Host == gone:

@@ -296,7 +296,7 @@ func TestStateRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stream, err := store.Create(streamName, "")
+		stream, err := store.Create(StateStream, "")
 		if err != nil {
 			t.Fatal(err)
 		}

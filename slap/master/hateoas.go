@@ -31,7 +31,7 @@ func (m *Master) serveHateoas(w http.ResponseWriter, r *http.Request) {
 	kind, title, one := strings.Cut(path, "/")
 	switch q := r.URL.Query(); {
 	case path == "" && q.Get("mode") == "":
-		sendJSON(w, http.StatusOK, hateoasRoot(origin(r)))
+		sendJSON(w, http.StatusOK, hateoasRoot(origin(r), m.o.Authority != nil))
 	case path == "" && q.Get("mode") == "search":
 		m.serveSearch(w, r, q.Get("query"))
 	case path == "" && q.Get("mode") == "traverse" && strings.HasPrefix(q.Get("relative_url"), "/hateoas/"):
@@ -39,6 +39,8 @@ func (m *Master) serveHateoas(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, u.EscapedPath(), http.StatusFound)
 	case path == "":
 		m.fail(w, r, badRequest("Unhandled mode: %s", q.Get("mode")))
+	case path == "computer_module/Base_getComputerToken":
+		m.serveToken(w, r)
 	case one:
 		m.serveView(w, r, kind, title)
 	default:
@@ -46,12 +48,27 @@ func (m *Master) serveHateoas(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func hateoasRoot(base string) any {
+// hateoasRoot is the entry; with an authority it leads to registration tokens.
+func hateoasRoot(base string, tokens bool) any {
 	link := func(query string) any { return map[string]string{"href": base + "/hateoas/?" + query} }
-	return map[string]any{"_links": map[string]any{
+	links := map[string]any{
 		"raw_search": link("mode=search&query={query}&select_list={select_list}"),
 		"traverse":   link("mode=traverse&relative_url={relative_url}&view={view}"),
-	}}
+	}
+	if tokens {
+		links["self"] = map[string]string{"href": base + "/hateoas"}
+	}
+	return map[string]any{"_links": links}
+}
+
+// serveToken gives the token that "slapos computer token" prints, by which a
+// computer registers itself.
+func (m *Master) serveToken(w http.ResponseWriter, r *http.Request) {
+	if m.o.Authority == nil {
+		m.fail(w, r, noAuthority)
+		return
+	}
+	sendJSON(w, http.StatusOK, map[string]string{"access_token": m.o.Authority.Token()})
 }
 
 func (m *Master) serveSearch(w http.ResponseWriter, r *http.Request, query string) {

@@ -96,6 +96,14 @@ func (s status) text() string {
 	return "#access Instance correctly " + s.State
 }
 
+// show puts what the node reported last into an object's attributes, as the
+// production master does, so that a node reports what is news only.
+func (s status) show(attributes map[string]any) {
+	if s.State != "" {
+		attributes["_access_status"] = s.text()
+	}
+}
+
 func (m *Master) getComputerStatus(c *call) (v any, err error) {
 	id, err := c.need("computer_id")
 	if err != nil {
@@ -151,14 +159,6 @@ func (m *Master) getTreeAddresses(c *call) (any, error) {
 		}
 		return list
 	})
-}
-
-// getPartitionCertificate gives empty texts: this master issues none.
-func (m *Master) getPartitionCertificate(c *call) (any, error) {
-	if _, err := c.place("computer_id", "computer_partition_id"); err != nil {
-		return nil, err
-	}
-	return map[string]any{"certificate": "", "key": ""}, nil
 }
 
 // getProduct gives the releases of a product, or of the product of a release.

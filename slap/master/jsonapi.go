@@ -59,9 +59,9 @@ func methods() map[string]method {
 		"put.v0.compute_node_bang":                           {must("computer_guid", "message"), (*Master).jsonNodeBang},
 		"post.v0.compute_node_usage":                         {must("computer_guid", "tioxml"), (*Master).jsonUsage},
 		"get.v0.compute_node_status":                         {node, (*Master).jsonNodeStatus},
-		"post.v0.compute_node_certificate":                   {node, noCertificate},
+		"post.v0.compute_node_certificate":                   {node, (*Master).jsonCertificate},
 		"remove.v0.compute_node_certificate":                 {node, (*Master).jsonRevoke},
-		"get.v0.software_instance_certificate":               {guid(), noCertificate},
+		"get.v0.software_instance_certificate":               {guid(), (*Master).jsonInstanceCertificate},
 		"get.v0.hateoas_url":                                 {nil, (*Master).jsonHateoasURL},
 		"allDocs.WIP.compute_node_list":                      {nil, (*Master).jsonNodes},
 	}

@@ -140,13 +140,6 @@ func (m *Master) jsonNodeStatus(c *jsonCall) (v any, err error) {
 	return map[string]any{"text": "Unknown (not implemented)"}, err
 }
 
-// noCertificate gives empty texts: this master issues none.
-func noCertificate(*Master, *jsonCall) (any, error) {
-	return map[string]any{"certificate": "", "key": ""}, nil
-}
-
-func (m *Master) jsonRevoke(*jsonCall) (any, error) { return success("Ignored"), nil }
-
 func (m *Master) jsonHateoasURL(c *jsonCall) (any, error) {
 	return map[string]any{"hateoas_url": origin(c.r) + "/hateoas/"}, nil
 }

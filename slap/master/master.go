@@ -1,6 +1,7 @@
 package master
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"weir/slap"
+	"weir/slap/authority"
 	"weir/streams"
 )
 
@@ -31,8 +33,14 @@ type Options struct {
 	Async bool
 	// Access says who may ask.
 	Access Access
-	// MaxBody bounds a request's body; default 4 MiB.
-	MaxBody int64
+	// Authority issues certificates, which speak for their subjects; nil
+	// issues none.
+	Authority *authority.Authority
+	// Ingest keeps what comes to /ingestData; nil takes nothing.
+	Ingest func(context.Context, Ingestion) error
+	// MaxBody bounds a request's body; default 4 MiB. MaxIngest bounds what
+	// comes to /ingestData, of which at most four are taken at once; default 64 MiB.
+	MaxBody, MaxIngest int64
 	// Client reaches other masters; default one with a time limit of 60 s.
 	Client *http.Client
 	Now    func() time.Time // default time.Now
@@ -47,6 +55,9 @@ type Forward struct {
 	Computer, Partition string
 	// Key and Cert are files of a client certificate.
 	Key, Cert string
+	// CA is a file of certificates that the master's has to be signed by;
+	// default those of the system.
+	CA string
 }
 
 // A Master is an http.Handler that answers SLAP.
@@ -58,6 +69,8 @@ type Master struct {
 
 	endpoints map[string]endpoint
 	methods   map[string]method
+
+	ingesting chan struct{} // full while as many ingestions are under way as may be
 
 	mu      sync.Mutex
 	clients map[string]*slap.Client // of other masters, by URL
@@ -74,6 +87,9 @@ func New(o Options) (*Master, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 4 << 20
 	}
+	if o.MaxIngest == 0 {
+		o.MaxIngest = 64 << 20
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -84,5 +100,5 @@ func New(o Options) (*Master, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Master{o: o, state: s, log: o.Log, runID: rand.Text() + rand.Text()[:6], clients: map[string]*slap.Client{}, endpoints: endpoints(), methods: methods()}, nil
+	return &Master{o: o, state: s, log: o.Log, runID: rand.Text() + rand.Text()[:6], clients: map[string]*slap.Client{}, endpoints: endpoints(), methods: methods(), ingesting: make(chan struct{}, 4)}, nil
 }

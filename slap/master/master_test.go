@@ -370,7 +370,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("usage of a stranger: %v", err)
 	}
 	b.restart()
-	stream, ok := b.store.Stream(usageName)
+	stream, ok := b.store.Stream(UsageStream)
 	if !ok {
 		t.Fatal("there is no stream of usage")
 	}

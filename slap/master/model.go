@@ -113,6 +113,22 @@ type forwarded struct {
 	Software  string `json:"software"`
 }
 
+// A subject is whom a certificate is for: a computer or a user by its name, or
+// the instance in a partition of the computer Name.
+type subject struct {
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	Partition string `json:"partition,omitempty"`
+}
+
+// A certificate that was issued and counts. One whose row is gone is revoked.
+type certificate struct {
+	subject
+	Serial string `json:"serial"`
+	PEM    string `json:"pem,omitempty"` // of an instance, which is given it again
+	At     int64  `json:"at"`            // when it was issued, Unix seconds
+}
+
 // A model is all rows, with their indexes.
 type model struct {
 	nodes      map[string]*node
@@ -121,11 +137,14 @@ type model struct {
 	instances  map[name]place
 	shareds    map[name]*shared
 	forwards   map[string]*forwarded
+	certs      map[subject]*certificate
+	serials    map[string]*certificate
 }
 
 func newModel() *model {
 	return &model{
 		nodes: map[string]*node{}, partitions: map[place]*partition{}, instances: map[name]place{},
 		shareds: map[name]*shared{}, forwards: map[string]*forwarded{},
+		certs: map[subject]*certificate{}, serials: map[string]*certificate{},
 	}
 }

@@ -18,6 +18,10 @@ type problem struct {
 
 func (p *problem) Error() string { return p.text }
 
+// Refuse is an error that is answered with a status and a text that names the
+// thing.
+func Refuse(status int, text string) error { return &problem{status, text} }
+
 // statusUnreachable is what SLAP says when another master does not answer.
 const statusUnreachable = 523
 

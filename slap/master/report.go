@@ -1,10 +1,7 @@
 package master
 
 import (
-	"encoding/xml"
-	"io"
 	"maps"
-	"strings"
 
 	"weir/slap"
 )
@@ -209,55 +206,4 @@ func (m *Master) postRelated(c *call) (any, error) {
 	}
 	m.state.view(func(t *tx) { _, err = findPartition(t, p) })
 	return text("OK"), err
-}
-
-// postUsage takes a node's journal of what its instances used.
-func (m *Master) postUsage(c *call) (any, error) {
-	id, err := c.need("computer_id")
-	if err != nil {
-		return nil, err
-	}
-	journal, err := c.need("use_string")
-	if err != nil {
-		return nil, err
-	}
-	return ignored, m.usage(c, id, journal)
-}
-
-func (m *Master) usage(c *call, id, journal string) error {
-	if journal == "" {
-		return nil // nothing was used
-	}
-	if err := wellFormed(journal); err != nil {
-		return badRequest("the usage of computer %q: %v", id, err)
-	}
-	var err error
-	m.state.view(func(t *tx) { _, err = m.find(t, id) })
-	if err != nil {
-		return err
-	}
-	return m.state.keepUsage(c.ctx, id, journal)
-}
-
-// wellFormed checks that a text is an XML document without a document type.
-func wellFormed(s string) error {
-	d := xml.NewDecoder(strings.NewReader(s))
-	elements := 0
-	for {
-		t, err := d.Token()
-		switch {
-		case err == io.EOF && elements > 0:
-			return nil
-		case err == io.EOF:
-			return io.ErrUnexpectedEOF
-		case err != nil:
-			return err
-		}
-		switch t.(type) {
-		case xml.Directive:
-			return badRequest("a document type is not allowed")
-		case xml.StartElement:
-			elements++
-		}
-	}
 }

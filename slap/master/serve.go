@@ -43,6 +43,9 @@ func endpoints() map[string]endpoint {
 		"/getSoftwareReleaseListFromSoftwareProduct": {get, (*Master).getProduct},
 
 		"/loadComputerConfigurationFromXML": {post, (*Master).postFormat},
+		"/requestComputer":                  {post, (*Master).postComputer},
+		"/generateComputerCertificate":      {post, (*Master).postCertificate},
+		"/revokeComputerCertificate":        {post, (*Master).postRevoke},
 		"/computerBang":                     {post, (*Master).postComputerBang},
 		"/useComputer":                      {post, (*Master).postUsage},
 
@@ -66,10 +69,13 @@ func endpoints() map[string]endpoint {
 
 // ServeHTTP answers a request.
 func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, m.o.MaxBody)
-	path := r.URL.Path
-	who, err := m.o.Access.caller(r)
-	if err == nil && who.computer != "" && forPersons(path) {
+	path, limit := r.URL.Path, m.o.MaxBody
+	if path == "/ingestData" {
+		limit = m.o.MaxIngest
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	who, err := m.caller(r)
+	if err == nil && who.computer != "" && (forPersons(path) || path == "/ingestData") {
 		err = who.may(&call{r: r})
 	}
 	if err != nil {
@@ -87,6 +93,10 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/hateoas" || strings.HasPrefix(path, "/hateoas/"):
 		m.serveHateoas(w, r)
+	case path == "/ingestData":
+		m.serveIngest(w, r)
+	case strings.HasPrefix(path, "/Person_") || strings.HasPrefix(path, "/weir/"):
+		m.serveOwn(w, r)
 	case path == "/":
 		http.Redirect(w, r, "/hateoas/", http.StatusFound)
 	default:

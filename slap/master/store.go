@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +16,9 @@ import (
 	"weir/streams"
 )
 
-// streamName is the stream of the master's records.
-const streamName = "_slap"
+// StateStream is the stream of the master's records. It holds what instances
+// are told, which may be secret.
+const StateStream = "_slap"
 
 // format is the version in the first record of a generation.
 const format = 1
@@ -53,7 +53,7 @@ type pending struct {
 
 // openState reads the model from the store, or begins one.
 func openState(store *streams.Store, log *slog.Logger, now func() time.Time) (*state, error) {
-	stream, err := store.Create(streamName, "")
+	stream, err := store.Create(StateStream, "")
 	if err != nil {
 		return nil, fmt.Errorf("slap: open state: %w", err)
 	}
@@ -228,31 +228,4 @@ func (s *state) compact(ctx context.Context) {
 		return
 	}
 	s.base, s.grown = int64(len(rec.Data)), 0
-}
-
-// usageName is the stream of journals.
-const usageName = "_slap.usage"
-
-// A usage is a journal that a node sent.
-type usage struct {
-	Computer string `json:"computer"`
-	At       int64  `json:"at"` // Unix seconds
-	Journal  string `json:"journal"`
-}
-
-// keepUsage keeps a journal. The same one, sent again since its answer was
-// lost, is kept once.
-func (s *state) keepUsage(ctx context.Context, computer, journal string) error {
-	stream, err := s.store.Create(usageName, "")
-	if err != nil {
-		return fmt.Errorf("slap: keep usage: %w", err)
-	}
-	line, err := json.Marshal(usage{computer, s.now().Unix(), journal})
-	if err != nil {
-		return fmt.Errorf("slap: keep usage: %w", err)
-	}
-	rec := streams.Record{Stream: stream, Data: append(line, '\n')}
-	sum := sha256.Sum256([]byte(computer + "\x00" + journal))
-	copy(rec.Key[:], sum[:])
-	return s.append(ctx, rec, make([]streams.Result, 1))
 }

@@ -17,6 +17,7 @@ type tx struct {
 	partitions map[place]*partition // nil: dropped
 	shareds    map[name]*shared     // nil: dropped
 	forwards   map[string]*forwarded
+	certs      map[subject]*certificate // nil: dropped
 }
 
 func (t *tx) node(id string) *node {
@@ -62,6 +63,13 @@ func (t *tx) forwarded(title string) *forwarded {
 		return row
 	}
 	return t.m.forwards[title]
+}
+
+func (t *tx) certificate(s subject) *certificate {
+	if row, ok := t.certs[s]; ok {
+		return row
+	}
+	return t.m.certs[s]
 }
 
 // tree gives the partitions of a tree, root first, then by title.
@@ -160,6 +168,13 @@ func (t *tx) setForwarded(title string, row *forwarded) {
 	t.forwards[title] = row
 }
 
+func (t *tx) setCertificate(s subject, row *certificate) {
+	if t.certs == nil {
+		t.certs = map[subject]*certificate{}
+	}
+	t.certs[s] = row
+}
+
 // lag is how far stamps are behind the clock. A stamp is a version that reads
 // like a time: whole seconds as integer text, never in the future, and greater
 // with each change. The lag is room for changes within one second.
@@ -204,7 +219,7 @@ func (t *tx) touchTree(root string) {
 
 // change gives what the transaction wrote, nil for nothing.
 func (t *tx) change() *change {
-	if len(t.nodes)+len(t.partitions)+len(t.shareds)+len(t.forwards) == 0 {
+	if len(t.nodes)+len(t.partitions)+len(t.shareds)+len(t.forwards)+len(t.certs) == 0 {
 		return nil
 	}
 	c := new(change)
@@ -230,6 +245,13 @@ func (t *tx) change() *change {
 			c.DropForwarded = append(c.DropForwarded, n)
 		} else {
 			c.Forwarded = append(c.Forwarded, row)
+		}
+	}
+	for s, row := range t.certs {
+		if row == nil {
+			c.DropCertificates = append(c.DropCertificates, s)
+		} else {
+			c.Certificates = append(c.Certificates, row)
 		}
 	}
 	return c

@@ -38,6 +38,7 @@ var differences = map[string]string{
 	"11-states 17":         "destroying what never was allocates nothing",
 	"14-forward 6":         "the partition that 11-states 17 did not take",
 	"13-production-only 3": "status of computers",
+	"13-production-only 4": "computers are registered by title",
 	"13-production-only 5": "addresses of a tree",
 	"13-production-only 6": "related instances are taken",
 	"13-production-only 7": "status of partitions",
@@ -206,6 +207,9 @@ func same(want, got any) bool {
 		return true
 	case map[string]any:
 		g, ok := got.(map[string]any)
+		if _, recorded := w["_access_status"]; !recorded {
+			delete(g, "_access_status") // of reports that slapproxy throws away
+		}
 		if !ok || len(g) != len(w) {
 			return false
 		}
