@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 )
@@ -27,6 +28,7 @@ type Slap struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 	Address  string `yaml:"address"` // of the forward listener, for instances
+	HTTPURL  string `yaml:"http_url"`
 }
 
 // A SlapForward is another master, to which requests may be passed on.
@@ -51,6 +53,7 @@ type Deploy struct {
 	Computers  []string          `yaml:"computers"`
 	Tag        string            `yaml:"tag"`
 	User       string            `yaml:"user"`
+	HTTPUser   string            `yaml:"http_user"`
 }
 
 // DeployTag is the tag that an instance is told to send with: deploy.tag, or
@@ -95,12 +98,34 @@ func (d *decoder) slap(c *Config) {
 	if c.Slap.Address != "" {
 		d.address("slap.address", c.Slap.Address)
 	}
+	if c.Slap.HTTPURL != "" {
+		d.httpURL("slap.http_url", c.Slap.HTTPURL)
+	}
 	seen := make(map[string]int)
 	for i, p := range c.Policies {
 		if p.Deploy != nil {
 			d.deploy(c, p, i, seen)
 		}
 	}
+}
+
+// unreachable gives the keys that have to say how instances reach listeners.
+func (c *Config) unreachable() (missing []string) {
+	if len(c.Forward.Listen) > 0 && c.Slap.Address == "" && anywhere(c.Forward.Listen[0]) {
+		missing = append(missing, "slap.address")
+	}
+	if c.Slap.HTTPURL == "" && anywhere(c.HTTP.Listen) {
+		missing = append(missing, "slap.http_url")
+	}
+	return missing
+}
+
+// anywhere tells whether an address is that of all networks, which nobody can
+// connect to.
+func anywhere(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "" || ip != nil && ip.IsUnspecified())
 }
 
 // slapAccess finds what would keep everybody out, or nobody.
@@ -131,6 +156,9 @@ func (d *decoder) deploy(c *Config, p Policy, i int, seen map[string]int) {
 	if c.Slap.Listen == "" && c.Slap.Master == "" {
 		d.at(path, errors.New("needs a master: write slap.listen for weir's own, or slap.master"))
 	}
+	if missing := c.unreachable(); len(missing) > 0 {
+		d.at(path, fmt.Errorf("tells instances to send to an address of all networks, to which nobody can connect: write %s", strings.Join(missing, " and ")))
+	}
 	if p.Deploy.Release == "" {
 		d.at(path+".release", errors.New("is missing: write a URL, or product.NAME"))
 	}
@@ -145,6 +173,9 @@ func (d *decoder) deploy(c *Config, p Policy, i int, seen map[string]int) {
 		d.at(path+".reference", fmt.Errorf("%q is that of policies[%d] already: write another one", reference, j))
 	}
 	seen[reference] = i
+	if u := p.Deploy.HTTPUser; u != "" && c.HTTP.token(u) == "" {
+		d.at(path+".http_user", fmt.Errorf("%q is none of http.users that has a token", u))
+	}
 	if p.Deploy.User != "" && c.Forward.Security.user(p.Deploy.User) == nil {
 		d.at(path+".user", fmt.Errorf("%q is none of forward.security.users", p.Deploy.User))
 	}
@@ -172,6 +203,16 @@ func (s *Security) user(name string) *User {
 	return nil
 }
 
+// token gives the token of a user by name, "" when there is none.
+func (h HTTP) token(name string) string {
+	for _, u := range h.Users {
+		if u.Username == name {
+			return u.Token.Value()
+		}
+	}
+	return ""
+}
+
 // DeployParameters are what a policy's instance is told: where and how to
 // send, and what the policy says, which goes first. forward and http are the
 // addresses of the listeners.
@@ -182,6 +223,12 @@ func (c *Config) DeployParameters(p Policy, forward, http string) map[string]str
 		if u := s.user(p.Deploy.User); u != nil {
 			m["weir-user"], m["weir-password"] = u.Username, u.Password.Value()
 		}
+	}
+	if c.Forward.TLS.CertFile != "" {
+		m["weir-tls"] = "true"
+	}
+	if t := c.HTTP.token(p.Deploy.HTTPUser); t != "" {
+		m["weir-token"] = t
 	}
 	for k, v := range p.Deploy.Parameters {
 		m[k] = v

@@ -9,10 +9,11 @@ import (
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	c, found := Parse("test.yaml", []byte(`
+http: {users: [{username: sender, token: 0123456789abcdef}]}
 slap: {listen: "127.0.0.1:5000"}
-forward: {security: {self_hostname: h, shared_key: k, user_auth: true, users: [{username: alice, password: p}]}}
+forward: {tls: {cert_file: c, key_file: k}, security: {self_hostname: h, shared_key: k, user_auth: true, users: [{username: alice, password: p}]}}
 policies:
-  - {name: sensors, match: "sensors.** other.*", deploy: {release: product.monitor, user: alice, parameters: {item: "True", weir-http: mine}}}
+  - {name: sensors, match: "sensors.** other.*", deploy: {release: product.monitor, user: alice, http_user: sender, parameters: {item: "True", weir-http: mine}}}
   - {name: plain, match: plain, deploy: {release: "http://sr", reference: mine, tag: told}}
 `), Source{})
 	if len(found) > 0 {
@@ -20,7 +21,7 @@ policies:
 	}
 	want := map[string]string{
 		"weir-policy": "sensors", "weir-tag": "sensors", "weir-forward": "f:1", "weir-http": "mine", "weir-shared-key": "k",
-		"weir-user": "alice", "weir-password": "p", "item": "True",
+		"weir-user": "alice", "weir-password": "p", "weir-tls": "true", "weir-token": "0123456789abcdef", "item": "True",
 	}
 	if got := c.DeployParameters(c.Policies[0], "f:1", "http://h"); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -48,6 +48,7 @@ type Instance struct {
 	Parameters map[string]any
 	Connection map[string]any
 	Addresses  [][2]string
+	Status     string // what the node reported last, where the master sends it
 }
 
 // own are the entries of a partition's parameters that are not its instance's.
@@ -134,6 +135,7 @@ func toInstance(v any) (*Instance, error) {
 		State: Text(a, "_requested_state"), GUID: Text(a, "_instance_guid"),
 		Software: Text(a, "slap_software_release_url"), Type: Text(a, "slap_software_type"),
 		Parameters: Dict(a, "_parameter_dict"), Connection: Dict(a, "_connection_dict"), Addresses: pairs(a["ip_list"]),
+		Status: Text(a, "_access_status"),
 	}
 	if o.Class == "ComputerPartition" && i.Software == "" {
 		i.Software = Text(a, "_software_release_document")

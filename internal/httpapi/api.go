@@ -11,15 +11,21 @@ import (
 	"weir/arrays"
 )
 
+// deploymentsPath is where the policies' instances are told.
+const deploymentsPath = "/api/deployments"
+
 // deployments tells how far the policies' instances are.
 func (r *request) deployments() error {
-	var list any = []any{}
-	if r.s.Deployments != nil {
-		list = r.s.Deployments()
-	}
 	return r.json(struct {
 		Deployments any `json:"deployments"`
-	}{list})
+	}{r.s.deployments()})
+}
+
+func (s *Server) deployments() any {
+	if s.Deployments == nil {
+		return []any{}
+	}
+	return s.Deployments()
 }
 
 // apiViews are what is at one address below /api.

@@ -67,6 +67,8 @@ func (r *request) right() access.Rights {
 	switch {
 	case r.route.takes:
 		return access.Ingest
+	case r.target.path == deploymentsPath: // what instances publish may be secret
+		return access.Admin
 	case r.route != routeJobs && (r.ctx.IsGet() || r.ctx.IsHead()):
 		return access.Read
 	}

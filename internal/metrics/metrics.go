@@ -19,6 +19,7 @@ import (
 	"weir/forward"
 	"weir/internal/httpapi"
 	"weir/policies"
+	"weir/slap/deploy"
 	"weir/streams"
 )
 
@@ -30,6 +31,8 @@ type Sources struct {
 	Arrays   func() arrays.Stats
 	HTTP     func() httpapi.Stats
 	Jobs     func() Jobs
+	// Deployments are the instances that policies name.
+	Deployments func() []deploy.Status
 	// Version of weir, for weir_build_info.
 	Version string
 }
@@ -143,6 +146,7 @@ type snapshot struct {
 	arrays   arrays.Stats
 	http     httpapi.Stats
 	jobs     Jobs
+	deployed []deploy.Status
 	version  string
 }
 
@@ -154,6 +158,7 @@ func take(s Sources) snapshot {
 	ask(&now.arrays, s.Arrays)
 	ask(&now.http, s.HTTP)
 	ask(&now.jobs, s.Jobs)
+	ask(&now.deployed, s.Deployments)
 	return now
 }
 

@@ -3,6 +3,7 @@ package metrics
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -10,6 +11,7 @@ import (
 	"weir/forward"
 	"weir/internal/httpapi"
 	"weir/policies"
+	"weir/slap/deploy"
 	"weir/streams"
 )
 
@@ -38,6 +40,13 @@ func sample() Sources {
 		},
 		HTTP: func() httpapi.Stats {
 			return httpapi.Stats{Answers: map[string][6]int64{"ingest": {0, 0, 5, 0, 2, 0}}}
+		},
+		Deployments: func() []deploy.Status {
+			return []deploy.Status{
+				{Policy: "up", Phase: deploy.Allocated, State: "started", Report: "#access Instance correctly started", Attempts: 7, Since: time.Unix(1800000000, 0)},
+				{Policy: "ill", Phase: deploy.Allocated, State: "started", Report: "#error while instanciating: x", Since: time.Unix(1800000000, 0)},
+				{Policy: "down", Phase: deploy.Failed, Since: time.Unix(1800000000, 0)},
+			}
 		},
 	}
 }
@@ -77,6 +86,13 @@ func TestValues(t *testing.T) {
 		`weir_forward_refused_bytes_total{reason="too-large"} 99`,
 		`weir_http_answers_total{class="2xx",route="ingest"} 5`,
 		`weir_http_answers_total{class="4xx",route="ingest"} 2`,
+		`weir_deployments{phase="allocated"} 2`,
+		`weir_deployments{phase="waiting"} 0`,
+		`weir_deployment_running{policy="up"} 1`,
+		`weir_deployment_running{policy="ill"} 0`,
+		`weir_deployment_broken{policy="ill"} 1`,
+		`weir_deployment_broken{policy="down"} 1`,
+		`weir_deployment_requests_total{policy="up"} 7`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("metrics have no line %q", line)

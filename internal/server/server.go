@@ -252,7 +252,8 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	m, err := metrics.New(metrics.Sources{
 		Forward: s.forward.Stats, Streams: s.streams.Stats, Policies: s.router.Stats, Arrays: s.arrays.Stats,
 		HTTP: func() httpapi.Stats { return s.http.Stats() }, Version: s.version,
-		Jobs: func() metrics.Jobs { return metrics.Jobs{Derived: s.jobs.Stats(), Kept: s.resources.Stats()} },
+		Jobs:        func() metrics.Jobs { return metrics.Jobs{Derived: s.jobs.Stats(), Kept: s.resources.Stats()} },
+		Deployments: s.deployed,
 	})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -136,7 +137,10 @@ func (s *Server) startDeploy() (func(context.Context) error, error) {
 }
 
 // shownDeployments is what /api/deployments tells.
-func (s *Server) shownDeployments() any {
+func (s *Server) shownDeployments() any { return s.deployed() }
+
+// deployed tells how far the policies' instances are.
+func (s *Server) deployed() []deploy.Status {
 	if s.deployer == nil {
 		return []deploy.Status{}
 	}
@@ -149,6 +153,7 @@ func (s *Server) deployments() []deploy.Deployment {
 	if forward == "" && len(s.bound.at.Forward) > 0 {
 		forward = s.bound.at.Forward[0]
 	}
+	http := cmp.Or(s.conf.Slap.HTTPURL, s.bound.at.URL()+"/")
 	var list []deploy.Deployment
 	for _, p := range s.conf.Policies {
 		d := p.Deploy
@@ -157,7 +162,7 @@ func (s *Server) deployments() []deploy.Deployment {
 		}
 		v := deploy.Deployment{
 			Policy: p.Name, Reference: p.DeployReference(), Release: d.Release, Type: d.Type, State: d.State,
-			Parameters: s.conf.DeployParameters(p, forward, s.bound.at.URL()+"/"), Filter: d.Filter, Computers: d.Computers,
+			Parameters: s.conf.DeployParameters(p, forward, http), Filter: d.Filter, Computers: d.Computers,
 		}
 		if v.State == "" {
 			v.State = slap.Started

@@ -45,17 +45,27 @@ type Status struct {
 	State      string         `json:"state,omitempty"` // as the master says
 	Computer   string         `json:"computer,omitempty"`
 	Partition  string         `json:"partition,omitempty"`
+	Report     string         `json:"report,omitempty"` // the computer's last: "#access …", or "#error …" with the end of its log
 	Connection map[string]any `json:"connection,omitempty"`
 	Error      string         `json:"error,omitempty"`
 	Attempts   int64          `json:"attempts"`
-	Since      time.Time      `json:"since"` // when phase, state, place or error last changed
+	Since      time.Time      `json:"since"` // when anything but attempts last changed
+}
+
+// Broken tells whether the last attempt failed, or the computer reports that
+// the instance does not work.
+func (s Status) Broken() bool { return s.Phase == Failed || strings.HasPrefix(s.Report, "#error") }
+
+// Running tells whether the computer reports that the instance is started.
+func (s Status) Running() bool {
+	return s.Phase == Allocated && s.State == slap.Started && strings.HasPrefix(s.Report, "#access")
 }
 
 // Options of a Deployer.
 type Options struct {
 	Client      *slap.Client
 	Deployments []Deployment
-	// Every is how often an allocated instance is asked for again; default 1
+	// Every is how often an instance that runs is asked for again; default 1
 	// min. Before that, pauses grow from 1 s to it.
 	Every time.Duration
 	Log   *slog.Logger // default discards
@@ -111,7 +121,7 @@ func (d *Deployer) Status() []Status {
 func (d *Deployer) keep(ctx context.Context, k int) {
 	pause := min(time.Second, d.o.Every)
 	for ctx.Err() == nil {
-		if d.attempt(ctx, k) == Allocated {
+		if d.attempt(ctx, k).settled() {
 			d.sleep(ctx, d.o.Every)
 			pause = min(time.Second, d.o.Every)
 			continue
@@ -131,8 +141,13 @@ func (d *Deployer) sleep(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// attempt asks once, notes what came of it, and gives the phase.
-func (d *Deployer) attempt(ctx context.Context, k int) string {
+// settled tells whether nothing is about to change.
+func (s Status) settled() bool {
+	return s.Phase == Allocated && (s.Asked != slap.Started || s.Running())
+}
+
+// attempt asks once, notes what came of it, and gives that.
+func (d *Deployer) attempt(ctx context.Context, k int) Status {
 	v := d.o.Deployments[k]
 	s := Status{Policy: v.Policy, Reference: v.Reference, Release: v.Release, Asked: v.State, Phase: Waiting}
 	i, url, err := d.ask(ctx, v)
@@ -141,15 +156,15 @@ func (d *Deployer) attempt(ctx context.Context, k int) string {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return s.Phase
+		return s
 	case errors.Is(err, slap.ErrNotReady):
 	case err != nil:
 		s.Phase, s.Error = Failed, err.Error()
 	default:
-		s.Phase, s.State, s.Computer, s.Partition, s.Connection = Allocated, i.State, i.Computer, i.Partition, i.Connection
+		s.Phase, s.State, s.Computer, s.Partition, s.Report, s.Connection = Allocated, i.State, i.Computer, i.Partition, i.Status, i.Connection
 	}
 	d.note(k, s)
-	return s.Phase
+	return s
 }
 
 // ask supplies the release where that is said, and requests the instance.
@@ -210,11 +225,11 @@ func (d *Deployer) note(k int, s Status) {
 	d.mu.Lock()
 	old := d.status[k]
 	s.Attempts, s.Since = old.Attempts+1, old.Since
-	if news := s.Phase != old.Phase || s.State != old.State || s.Computer != old.Computer || s.Partition != old.Partition || s.Error != old.Error ||
+	if news := s.Phase != old.Phase || s.State != old.State || s.Computer != old.Computer || s.Partition != old.Partition || s.Error != old.Error || s.Report != old.Report ||
 		!reflect.DeepEqual(s.Connection, old.Connection); news {
 		s.Since = time.Now()
 		defer d.o.Log.Info("deployment", "policy", s.Policy, "reference", s.Reference, "phase", s.Phase, "state", s.State,
-			"computer", s.Computer, "partition", s.Partition, "error", s.Error) // what it publishes may be secret
+			"computer", s.Computer, "partition", s.Partition, "error", s.Error, "report", s.Report) // what it publishes may be secret
 	}
 	d.status[k] = s
 	d.mu.Unlock()

@@ -186,6 +186,39 @@ func TestDestroyed(t *testing.T) {
 	})
 }
 
+// TestReport: what the computer reports is told, and is asked for soon while
+// the instance does not run.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		report := ""
+		f := &fake{answers: map[string]func(*http.Request) (int, any){
+			request: func(*http.Request) (int, any) {
+				i := instance("started", nil)
+				if report != "" {
+					i.Attributes["_access_status"] = report
+				}
+				return 200, i
+			},
+		}}
+		d, stop := run(t, f, Deployment{Policy: "sensors", Reference: "r", Release: "http://sr", State: slap.Started})
+		defer stop()
+		time.Sleep(20 * time.Second)
+		if s := d.Status()[0]; s.Phase != Allocated || s.Running() || s.Broken() || s.Attempts < 4 {
+			t.Errorf("before the computer reports: %+v", s)
+		}
+		for text, running := range map[string]bool{"#error while instanciating: no compiler": false, "#access Instance correctly started": true} {
+			f.mu.Lock()
+			report = text
+			f.mu.Unlock()
+			time.Sleep(2 * time.Minute)
+			if s := d.Status()[0]; s.Report != text || s.Running() != running || s.Broken() == running {
+				t.Errorf("%q: %+v", text, s)
+			}
+		}
+	})
+}
+
 func TestNew(t *testing.T) {
 	t.Parallel()
 	if _, err := New(Options{}); err == nil {

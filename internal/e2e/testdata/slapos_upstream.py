@@ -62,6 +62,7 @@ def startProxy(self):
                                     stdout=open(os.path.join(self._tempdir, 'master.log'), 'w'), stderr=subprocess.STDOUT)
     self.addCleanup(stop, self._master)
     self.app = Client('http://127.0.0.1:%d' % port)
+    Shown.base = self.app.base
     for _ in range(400):
         try:
             socket.create_connection(('127.0.0.1', port), 1).close()
@@ -104,6 +105,35 @@ def startExternalProxy(self):
         except OSError:
             time.sleep(0.05)
 T.TestMultiMasterSupport.startExternalProxy = startExternalProxy
+class Shown(object):
+    """stands for a connection to slapproxy's database: what weir says of itself, in the same tables"""
+    def rows(self):
+        show = requests.get(Shown.base + '/weir/show', timeout=30).json()
+        db = sqlite3.connect(':memory:')
+        schema = T.get_package_resource_bytes('slapos.proxy', 'schema.sql').decode()
+        db.executescript(schema % {'version': DB_VERSION, 'computer': 'computer'})
+        for p in show.get('partitions') or []:
+            i = p.get('instance')
+            row = {'reference': p['partition'], 'computer_reference': p['node'], 'slap_state': 'busy' if i else 'free'}
+            if i:
+                row.update(software_release=i['software'], software_type=i['type'], partition_reference=i['title'],
+                           requested_by=i.get('root', ''), requested_state=i['state'])
+            insert(db, 'partition', row)
+        for f in show.get('forwarded') or []:
+            insert(db, 'forwarded_partition_request', {'partition_reference': f['title'], 'master_url': f['master']})
+        return db
+
+def insert(db, table, row):
+    db.execute('INSERT INTO %s%s (%s) VALUES (%s)' % (table, DB_VERSION, ','.join(row), ','.join('?' * len(row))), list(row.values()))
+
+def executeDb(table, query, args=(), db=None, **kw):
+    return original_execute(table, query, args, db=db.rows() if isinstance(db, Shown) else db, **kw)
+
+import sqlite3
+from slapos.proxy.db import DB_VERSION, execute_db as original_execute
+T.slapos.proxy.views.execute_db = executeDb
+T.sqlite_connect = lambda path: Shown()
+
 # classes about the original only: the migrations of its tables
 drop = ('TestMigrate', '_MigrationTestCase', 'TestLocalSoftwareReleaseRootPathMigration')
 suite, ids = unittest.TestSuite(), []

@@ -196,6 +196,25 @@ function showStreams(s) {
   $("first").hidden = s.streams.length > 0;
 }
 
+// showDeployments tells how far the instances are that policies name.
+function showDeployments(list, now) {
+  $("deployments-card").hidden = !list.length;
+  rows("deployments", list, (d) => [{ ...d, attempts: 0 }, ago(d.since, now)], (d) => {
+    const report = d.error || (d.report || "").replace(/^#(access|error) /, "") || "–";
+    const bad = d.phase === "failed" || (d.report || "").startsWith("#error");
+    const told = Object.entries(d.connection || {}).map(([k, v]) => `${k} = ${v ?? ""}`).join("\n");
+    return el("tr", {},
+      el("td", { textContent: d.policy }),
+      el("td", { textContent: d.reference }),
+      el("td", { textContent: d.phase === "allocated" ? d.state : `${d.phase}, to be ${d.asked}` }),
+      el("td", { textContent: d.computer ? `${d.computer} ${d.partition}` : "–" }),
+      el("td", { className: "wide", textContent: d.release, title: d.release }),
+      el("td", { className: "told", textContent: told || "–" }),
+      el("td", { className: bad ? "wide bad" : "wide", textContent: report.length > 300 ? "…" + report.slice(-300) : report, title: report }),
+      el("td", { className: "n", textContent: ago(d.since, now) }));
+  });
+}
+
 let route = null; // the answer for the tag that is tried
 
 function showPolicies(s) {
@@ -362,6 +381,7 @@ async function look() {
     showArrays(last);
     showStreams(last);
     showPolicies(last);
+    if (looks.length % SMOOTH === 1) ask("/api/deployments").then((a) => showDeployments(a.deployments, last.time), () => {}); // not everybody may see them
   } catch (e) {
     health("no answer: " + e.message, "bad");
   }
