@@ -81,7 +81,7 @@ zarr and numpy open by URL while they grow.`,
 	root.AddCommand(
 		newServe(), newDemo(),
 		newSend(), newPut(),
-		newSlap(),
+		newSlap(), newNode(),
 		newCheck(), newRoute(), newHashPassword(), newJobCommand(), newFsck(),
 	)
 	strict(root)

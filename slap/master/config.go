@@ -1,12 +1,13 @@
 package master
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"weir/internal/ini"
 )
 
 // A Config is what a slapos.cfg says about a standalone master.
@@ -31,7 +32,7 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, fmt.Errorf("slap: configuration: %w", err)
 	}
 	defer f.Close()
-	sections, err := readINI(bufio.NewScanner(f))
+	sections, err := ini.Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("slap: configuration %s: %w", path, err)
 	}
@@ -50,13 +51,13 @@ func LoadConfig(path string) (*Config, error) {
 	return c, nil
 }
 
-func (c *Config) section(s section) error {
+func (c *Config) section(s ini.Section) error {
 	switch {
-	case s.name == "slapos":
-		c.Computer = s.values["computer_id"]
-	case s.name == "slapproxy":
-		c.Database = s.values["database_uri"]
-		host, port := s.values["host"], s.values["port"]
+	case s.Name == "slapos":
+		c.Computer = s.Values["computer_id"]
+	case s.Name == "slapproxy":
+		c.Database = s.Values["database_uri"]
+		host, port := s.Values["host"], s.Values["port"]
 		if host == "" {
 			host = "127.0.0.1"
 		}
@@ -64,63 +65,20 @@ func (c *Config) section(s section) error {
 			port = "8080"
 		}
 		c.Listen = net.JoinHostPort(strings.Trim(host, "[]"), port)
-		for _, line := range lines(s.values["software_product_list"]) {
+		for _, line := range ini.List(s.Values["software_product_list"]) {
 			name, url, ok := strings.Cut(line, " ")
 			if !ok {
 				return fmt.Errorf("[slapproxy] software_product_list: %q is no name and URL", line)
 			}
 			c.Products[name] = strings.TrimSpace(url)
 		}
-	case strings.HasPrefix(s.name, "computer/"):
-		c.Attributes[strings.TrimPrefix(s.name, "computer/")] = s.values
-	case strings.HasPrefix(s.name, "multimaster/"):
+	case strings.HasPrefix(s.Name, "computer/"):
+		c.Attributes[strings.TrimPrefix(s.Name, "computer/")] = s.Values
+	case strings.HasPrefix(s.Name, "multimaster/"):
 		c.Forward = append(c.Forward, Forward{
-			URL: strings.TrimPrefix(s.name, "multimaster/"), Releases: lines(s.values["software_release_list"]),
-			Computer: s.values["computer"], Partition: s.values["partition"], Key: s.values["key"], Cert: s.values["cert"], CA: s.values["ca"],
+			URL: strings.TrimPrefix(s.Name, "multimaster/"), Releases: ini.List(s.Values["software_release_list"]),
+			Computer: s.Values["computer"], Partition: s.Values["partition"], Key: s.Values["key"], Cert: s.Values["cert"], CA: s.Values["ca"],
 		})
 	}
 	return nil
-}
-
-// lines gives the lines of a value that are not empty.
-func lines(s string) []string {
-	var list []string
-	for _, l := range strings.Split(s, "\n") {
-		if l = strings.TrimSpace(l); l != "" {
-			list = append(list, l)
-		}
-	}
-	return list
-}
-
-// A section of an INI file, as Python's configparser reads it.
-type section struct {
-	name   string
-	values map[string]string
-}
-
-func readINI(in *bufio.Scanner) ([]section, error) {
-	var list []section
-	var key string
-	for n := 1; in.Scan(); n++ {
-		raw := in.Text()
-		line := strings.TrimSpace(raw)
-		switch {
-		case line == "" || line[0] == '#' || line[0] == ';':
-		case raw[0] == '[' && strings.HasSuffix(line, "]"):
-			list, key = append(list, section{line[1 : len(line)-1], map[string]string{}}), ""
-		case len(list) == 0:
-			return nil, fmt.Errorf("line %d: %q is before any [section]", n, line)
-		case (raw[0] == ' ' || raw[0] == '\t') && key != "":
-			list[len(list)-1].values[key] += "\n" + line
-		default:
-			k := strings.IndexAny(line, "=:")
-			if k < 0 {
-				return nil, fmt.Errorf("line %d: %q is no option = value", n, line)
-			}
-			key = strings.ToLower(strings.TrimSpace(line[:k]))
-			list[len(list)-1].values[key] = strings.TrimSpace(line[k+1:])
-		}
-	}
-	return list, in.Err()
 }

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/internal/ini"
+)
+
+// A Config is what a slapos.cfg says about one computer. Options of other
+// programs are left alone.
+type Config struct {
+	Computer     string // computer_id
+	Master       string // master_url
+	Key, Cert    string // files of the computer's certificate
+	CA           string // master_ca_file: what signed the master's certificate
+	Certificates string // certificate_repository_path: folder of the partitions' certificates; "" keeps none
+	Software     string // software_root
+	Instances    string // instance_root
+	StorageHome  string // instance_storage_home
+	Network      string // ipv4_global_network
+	Buildout     string // program that bootstraps a software release; "" finds one
+	Python       string // [weir] python: runs Python promises of releases that have none
+	Shared       []string
+	BuildTime    []string
+
+	// Periodicity is how old a partition's last processing may be; negative
+	// never makes it too old, zero always. A release's file periodicity goes
+	// before it.
+	Periodicity      time.Duration
+	PromiseTimeout   time.Duration
+	PartitionTimeout time.Duration // of a run of buildout; 0 is no limit
+	MaximalDelay     time.Duration // run begins at a random moment within it
+	SoftwareMinFree  int64         // bytes of software_root that a build needs
+	InstanceMinFree  int64
+
+	// Pidfiles by command: software, instance, report.
+	Pidfiles map[string]string
+	Parallel int // partitions at a time; [weir] parallel
+
+	Format FormatConfig
+}
+
+// LoadConfig reads a slapos.cfg. Options of its section [slapos] that are given
+// go before it. The error tells all mistakes.
+func LoadConfig(path string, options map[string]string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("node: configuration: %w", err)
+	}
+	defer f.Close()
+	sections, err := ini.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("node: configuration %s: %w", path, err)
+	}
+	sections = append(sections, ini.Section{Name: "slapos", Values: options})
+	r := reader{path: path, sections: sections}
+	c := r.config()
+	return c, errors.Join(r.mistakes...)
+}
+
+// A reader takes options from sections and gathers what is wrong.
+type reader struct {
+	path     string
+	sections []ini.Section
+	mistakes []error
+}
+
+// text gives the last value of an option, or the fallback.
+func (r *reader) text(section, name, fallback string) string {
+	for _, s := range r.sections {
+		if v, ok := s.Values[name]; s.Name == section && ok && v != "" {
+			fallback = v
+		}
+	}
+	return fallback
+}
+
+func (r *reader) mistake(section, name, text string) {
+	line := 0
+	for _, s := range r.sections {
+		if s.Name == section && s.Lines[name] > 0 {
+			line = s.Lines[name]
+		}
+	}
+	r.mistakes = append(r.mistakes, fmt.Errorf("%s:%d: [%s] %s %s", r.path, line, section, name, text))
+}
+
+// folder gives an absolute path, which has to be there.
+func (r *reader) folder(name string) string {
+	v := r.text("slapos", name, "")
+	switch {
+	case v == "":
+		r.mistake("slapos", name, "is missing")
+	case !filepath.IsAbs(v):
+		r.mistake("slapos", name, fmt.Sprintf("= %q is no absolute path", v))
+	}
+	return filepath.Clean(v)
+}
+
+func (r *reader) seconds(section, name string, fallback time.Duration) time.Duration {
+	v := r.text(section, name, "")
+	if v == "" {
+		return fallback
+	}
+	f, err := strconv.ParseFloat(v, 64)
+	if err != nil || f > 1e9 || f < -1e9 || f != f {
+		r.mistake(section, name, fmt.Sprintf("= %q is no number of seconds", v))
+		return fallback
+	}
+	return time.Duration(f * float64(time.Second))
+}
+
+func (r *reader) number(section, name string, fallback, least int) int {
+	v := r.text(section, name, "")
+	if v == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least {
+		r.mistake(section, name, fmt.Sprintf("= %q is no number from %d on", v, least))
+		return fallback
+	}
+	return n
+}
+
+func (r *reader) truth(section, name string, fallback bool) bool {
+	switch v := strings.ToLower(r.text(section, name, "")); v {
+	case "":
+	case "true", "yes", "on", "1", "y", "t":
+		return true
+	case "false", "no", "off", "0", "n", "f":
+		return false
+	default:
+		r.mistake(section, name, fmt.Sprintf("= %q is neither true nor false", v))
+	}
+	return fallback
+}
+
+// size reads a number of bytes, such as 1000M.
+func (r *reader) size(section, name string, fallback int64) int64 {
+	v := r.text(section, name, "")
+	if v == "" {
+		return fallback
+	}
+	n, err := parseSize(v)
+	if err != nil {
+		r.mistake(section, name, fmt.Sprintf("= %q is no size: write bytes, or a number and K, M, G or T", v))
+		return fallback
+	}
+	return n
+}
+
+func parseSize(v string) (int64, error) {
+	text := strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(v)), "B")
+	shift := 0
+	if k := strings.IndexByte("KMGT", last(text)); k >= 0 {
+		shift, text = 10*(k+1), text[:len(text)-1]
+	}
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || !(f >= 0 && f < 1<<20) && shift > 0 || !(f >= 0 && f < 1<<60) {
+		return 0, errors.New("no size")
+	}
+	return int64(f * float64(int64(1)<<shift)), nil
+}
+
+func last(s string) byte {
+	if s == "" {
+		return 0
+	}
+	return s[len(s)-1]
+}
+
+func (r *reader) config() *Config {
+	c := &Config{
+		Computer: r.text("slapos", "computer_id", ""), Master: r.text("slapos", "master_url", ""),
+		Key: r.text("slapos", "key_file", ""), Cert: r.text("slapos", "cert_file", ""), CA: r.text("slapos", "master_ca_file", ""),
+		Certificates: r.text("slapos", "certificate_repository_path", ""),
+		Software:     r.folder("software_root"), Instances: r.folder("instance_root"),
+		StorageHome: r.text("slapos", "instance_storage_home", ""), Network: r.text("slapos", "ipv4_global_network", ""),
+		Buildout: r.text("slapos", "buildout", ""),
+		Shared:   ini.List(r.text("slapos", "shared_part_list", "")), BuildTime: ini.List(r.text("slapos", "build_time_part_list", "")),
+		Periodicity:      r.seconds("slapos", "maximum_periodicity", 24*time.Hour),
+		PromiseTimeout:   r.seconds("slapos", "promise_timeout", 20*time.Second),
+		PartitionTimeout: r.seconds("slapos", "partition_timeout", 0),
+		MaximalDelay:     r.seconds("slapos", "maximal_delay", 0),
+		SoftwareMinFree:  r.size("slapos", "software_min_free_space", 1000<<20),
+		InstanceMinFree:  r.size("slapos", "instance_min_free_space", 1000<<20),
+		Python:           r.text("weir", "python", ""),
+		Parallel:         r.number("weir", "parallel", max(2, runtime.NumCPU()), 1),
+		Pidfiles:         map[string]string{},
+	}
+	if c.Computer == "" {
+		r.mistake("slapos", "computer_id", "is missing")
+	}
+	if c.Master == "" {
+		r.mistake("slapos", "master_url", "is missing")
+	}
+	for _, command := range []string{"software", "instance", "report"} {
+		c.Pidfiles[command] = r.text("slapos", "pidfile_"+command, "")
+	}
+	c.Format = r.format(c)
+	return c
+}
