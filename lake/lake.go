@@ -1,0 +1,229 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/streams"
+)
+
+// Errors that callers test for.
+var (
+	// ErrReference: a reference is not well formed.
+	ErrReference = errors.New("lake: bad reference")
+	// ErrNotFound: there is no such set, file or part.
+	ErrNotFound = errors.New("lake: not found")
+	// ErrExists: there is such a file already.
+	ErrExists = errors.New("lake: exists already")
+	// ErrOrder: a part does not follow the ones that are there.
+	ErrOrder = errors.New("lake: part out of order")
+	// ErrBusy: a part of the same file is coming in.
+	ErrBusy = errors.New("lake: file is being written")
+	// ErrMismatch: a file's size or hash is not what the sender said.
+	ErrMismatch = errors.New("lake: not what was announced")
+	// ErrState: a set cannot go from its state to that one.
+	ErrState = errors.New("lake: not possible in this state")
+)
+
+// Options of a Lake. Streams must be set.
+type Options struct {
+	Streams *streams.Store
+	// PartAge is how long after its last part a file is given up whose end
+	// does not come; default 24 h.
+	PartAge time.Duration
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger     // default discards
+}
+
+// A Lake keeps sets of files. All methods are safe for concurrent use.
+type Lake struct {
+	o      Options
+	stream *streams.Stream
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+
+	write  sync.Mutex // one change at a time; before read
+	broken error      // the outcome of a change is not known
+	base   int64      // bytes of the snapshot
+	grown  int64      // bytes since
+
+	read sync.RWMutex // guards m
+	m    *model
+
+	mu     sync.Mutex
+	busy   map[string]bool // references of files that parts come in for
+	number int             // of the newest file's stream
+}
+
+// Open reads the state of a lake, empties the streams of uploads that a crash
+// ended, and begins to give up old parts.
+func Open(o Options) (*Lake, error) {
+	if o.Streams == nil {
+		return nil, errors.New("lake: open: Streams must be set")
+	}
+	if o.PartAge <= 0 {
+		o.PartAge = 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Lake{o: o, m: newModel(), busy: map[string]bool{}}
+	var err error
+	if l.stream, err = o.Streams.Create(stateStream, ""); err != nil {
+		return nil, fmt.Errorf("lake: open: %w", err)
+	}
+	if err := l.replay(); err != nil {
+		return nil, fmt.Errorf("lake: open: %w; restore the data folder from a backup", err)
+	}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.emptyOrphans()
+	l.ended.Go(l.expireNowAndThen)
+	return l, nil
+}
+
+// Close ends the lake; the stream store stays open.
+func (l *Lake) Close() error {
+	l.stop()
+	l.ended.Wait()
+	return nil
+}
+
+// emptyOrphans empties the streams that no file has, and finds the number of
+// the newest.
+func (l *Lake) emptyOrphans() {
+	used := map[string]bool{}
+	for name := range l.m.files {
+		used[name] = true
+	}
+	for _, p := range l.m.partial {
+		used[p.Stream] = true
+	}
+	const page = 1000
+	for after := ""; ; {
+		names := l.o.Streams.Names(filePrefix, after, page)
+		if len(names) == 0 {
+			return
+		}
+		for _, name := range names {
+			if n, err := strconv.Atoi(strings.TrimPrefix(name, filePrefix)); err == nil {
+				l.number = max(l.number, n)
+			}
+			if !used[name] {
+				l.empty(name)
+			}
+		}
+		after = names[len(names)-1]
+	}
+}
+
+// empty frees the space of a stream that nobody has any more. When it fails,
+// the next start does it.
+func (l *Lake) empty(name string) {
+	st, ok := l.o.Streams.Stream(name)
+	if !ok || st.State().Length == 0 {
+		return
+	}
+	err := l.o.Streams.Append(l.ctx, []streams.Record{{Stream: st, Reset: true}}, make([]streams.Result, 1))
+	if err != nil {
+		l.o.Log.Warn("parts that were given up still take space", "stream", name, "error", err)
+	}
+}
+
+// claim makes the file of a reference this caller's alone, until release.
+func (l *Lake) claim(ref string) (release func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy[ref] {
+		return nil, fmt.Errorf("%w: a part of %q is coming in from elsewhere; try again when it ended", ErrBusy, ref)
+	}
+	l.busy[ref] = true
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.busy, ref)
+	}, nil
+}
+
+// newStream makes a stream for a file.
+func (l *Lake) newStream() (*streams.Stream, error) {
+	l.mu.Lock()
+	l.number++
+	name := filePrefix + strconv.Itoa(l.number)
+	l.mu.Unlock()
+	st, err := l.o.Streams.Create(name, "")
+	if err != nil {
+		return nil, fmt.Errorf("lake: %w", err)
+	}
+	return st, nil
+}
+
+// expireEvery is how often old parts are looked for.
+const expireEvery = time.Minute
+
+func (l *Lake) expireNowAndThen() {
+	for {
+		l.Expire()
+		select {
+		case <-time.After(expireEvery):
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// Expire gives up files whose last part does not come, and tells how many.
+func (l *Lake) Expire() int {
+	before := l.o.Now().Add(-l.o.PartAge).UnixMilli()
+	var old []string
+	l.view(func(m *model) {
+		for ref, p := range m.partial {
+			if p.At < before {
+				old = append(old, ref)
+			}
+		}
+	})
+	n := 0
+	for _, ref := range old {
+		dropped, err := l.drop(ref, func(p *partial) bool { return p.At < before })
+		if err != nil {
+			l.o.Log.Warn("parts of a file could not be given up", "reference", ref, "error", err)
+		} else if dropped {
+			l.o.Log.Warn("parts of a file were given up: its end did not come", "reference", ref, "after", l.o.PartAge)
+			n++
+		}
+	}
+	return n
+}
+
+// drop gives up the parts of a file, if there are and they are wanted so.
+func (l *Lake) drop(ref string, wanted func(*partial) bool) (bool, error) {
+	release, err := l.claim(ref)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	stream := ""
+	err = l.update(func(m *model) (*record, error) {
+		p := m.partial[ref]
+		if p == nil || !wanted(p) {
+			return nil, nil
+		}
+		stream = p.Stream
+		return &record{Drop: []string{ref}}, nil
+	})
+	if err != nil || stream == "" {
+		return false, err
+	}
+	l.empty(stream)
+	return true, nil
+}
