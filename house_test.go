@@ -35,12 +35,13 @@ var imports = map[string][]string{
 	"arrays/npy":       {},
 	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"}, // forward for the form of entries
 	"policies":         {"streams", "arrays", "forward"},                     // forward for the form of entries
+	"lake":             {"streams"},
 	"conf":             {"access", "policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"jobs/queuetest":   {"jobs"},
 	"jobs/zookeeper":   {"jobs"},
-	"internal/httpapi": {"access", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi"},
+	"internal/httpapi": {"access", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake"},
 	"internal/ini":     {},
 	"slap":             {},
 	"slap/deploy":      {"slap"},

@@ -12,6 +12,7 @@ type Config struct {
 	Arrays   Arrays   `yaml:"arrays"`
 	Jobs     Jobs     `yaml:"jobs"`
 	Slap     Slap     `yaml:"slap"`
+	Lake     Lake     `yaml:"lake"`
 	Policies []Policy `yaml:"policies"`
 	Log      Log      `yaml:"log"`
 

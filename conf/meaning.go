@@ -24,6 +24,7 @@ func (d *decoder) meaning(c *Config) {
 	d.envelopes(c)
 	d.jobs(c.Jobs)
 	d.slap(c)
+	d.lake(c)
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "text", "json")
 }

@@ -69,7 +69,7 @@ func (r *request) right() access.Rights {
 		return access.Ingest
 	case r.target.path == deploymentsPath: // what instances publish may be secret
 		return access.Admin
-	case r.route != routeJobs && (r.ctx.IsGet() || r.ctx.IsHead()):
+	case r.route.reads || r.route != routeJobs && (r.ctx.IsGet() || r.ctx.IsHead()):
 		return access.Read
 	}
 	return access.Admin

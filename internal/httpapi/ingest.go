@@ -23,6 +23,9 @@ type ingestion struct {
 
 // checkIngest refuses what the head of the request already shows to be wrong.
 func (r *request) checkIngest() error {
+	if r.isLake() {
+		return r.checkLake()
+	}
 	in, err := r.ingestion()
 	if err != nil {
 		return err
@@ -87,6 +90,9 @@ func (s *Server) policyNames() string {
 
 // ingest keeps a chunk under a policy: Wendelin's one way in.
 func (r *request) ingest() error {
+	if r.isLake() {
+		return r.pushLake()
+	}
 	in, err := r.ingestion()
 	if err != nil {
 		return err

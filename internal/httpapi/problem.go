@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/arrays"
+	"weir/lake"
 	"weir/policies"
 	"weir/streams"
 )
@@ -61,6 +62,13 @@ var conditions = []struct {
 	{arrays.ErrNotFound, 404, "not-found"},
 	{arrays.ErrSelection, 400, "bad-query"},
 	{arrays.ErrChanged, 503, "changed"},
+	{lake.ErrReference, 400, "bad-reference"},
+	{lake.ErrMismatch, 400, "mismatch"},
+	{lake.ErrNotFound, 404, "not-found"},
+	{lake.ErrExists, 409, "exists"},
+	{lake.ErrOrder, 409, "part-order"},
+	{lake.ErrState, 409, "bad-state"},
+	{lake.ErrBusy, 503, "busy"},
 	{errTruncated, 400, "truncated-body"},
 	{errEscape, 400, "bad-encoding"},
 	{context.DeadlineExceeded, 503, "busy"},

@@ -60,7 +60,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 // site, which could else write to a weir that its user's machine can reach.
 // Other clients send neither header.
 func (r *request) foreign() bool {
-	if r.ctx.IsGet() || r.ctx.IsHead() {
+	if !r.route.takes && (r.ctx.IsGet() || r.ctx.IsHead()) {
 		return false
 	}
 	h := &r.ctx.Request.Header

@@ -15,6 +15,8 @@ type route struct {
 	// policies names those whose data is asked for. Where a request is not
 	// about some, it is not for users who are bounded to some.
 	policies func(*request) []string
+	// reads says that a POST asks for data, too.
+	reads bool
 	// anyMethod leaves the method to serve.
 	anyMethod bool
 	// check refuses a body before it is sent; nil refuses none.
@@ -37,13 +39,17 @@ var (
 	routeMetrics  = &route{name: "metrics", serve: (*request).metrics}
 	routeContract = &route{name: "contract", serve: (*request).tellContract}
 	routePage     = &route{name: "page", serve: (*request).page}
-	routeNone     = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
+	// Calls of the data lake, of which those that change it need the right to.
+	routeLake       = &route{name: "lake", anyMethod: true, reads: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
+	routeLakeChange = &route{name: "lake-change", takes: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
+	routeLakeFiles  = &route{name: "lake-files", serve: (*request).lakeFiles, policies: (*request).policyOfLake}
+	routeNone       = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
 )
 
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeNone}
+		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -62,6 +68,9 @@ func routeFor(method string, t target) *route {
 	}
 	if t.isJobs() {
 		return routeJobs
+	}
+	if found := lakeRoute(method, t); found != nil {
+		return found
 	}
 	if _, ok := t.under("/api"); ok {
 		return routeAPI
@@ -106,7 +115,10 @@ func (r *request) find() error {
 		return nil
 	}
 	allow := "GET, HEAD"
-	if r.route == routeStream {
+	switch r.route {
+	case routeLakeFiles:
+		allow = "GET, HEAD, POST"
+	case routeStream:
 		allow = "GET, HEAD, PUT, POST"
 	}
 	p := refuse(405, "bad-method", "%s is not possible here; use %s", method, allow)

@@ -17,6 +17,7 @@ import (
 
 	"weir/access"
 	"weir/arrays"
+	"weir/lake"
 	"weir/policies"
 	"weir/streams"
 )
@@ -33,6 +34,10 @@ type Options struct {
 	Access *access.Guard
 	// JobUsers says that Jobs has users of its own, whom it asks itself.
 	JobUsers bool
+	// Lake is the data lake, which uploads reach under the name LakePolicy as
+	// if it were a policy's; nil is none.
+	Lake       *lake.Lake
+	LakePolicy string
 	// Deployments are shown by /api/deployments, as JSON; nil is an empty list.
 	Deployments func() any
 	// Metrics writes the Prometheus text format; nil serves no /metrics.

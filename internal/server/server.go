@@ -19,6 +19,7 @@ import (
 	"weir/internal/metrics"
 	"weir/internal/vfs"
 	"weir/jobs"
+	"weir/lake"
 	"weir/policies"
 	"weir/slap/deploy"
 	"weir/slap/master"
@@ -48,6 +49,7 @@ type Server struct {
 	http      *httpapi.Server
 	forward   *forward.Server
 	bound     *listeners
+	lake      *lake.Lake // nil where none is configured
 
 	master   *master.Master   // nil without slap.listen
 	deployer *deploy.Deployer // nil without policies that deploy
@@ -85,6 +87,7 @@ func Start(o Options) (_ *Server, err error) {
 		{"policies", s.startPolicies},
 		{"arrays", s.startArrays},
 		{"jobs", s.startJobs},
+		{"lake", s.startLake},
 		{"listeners", s.startListeners},
 		{"forward", s.startForward},
 		{"slap", s.startSlap},
@@ -268,6 +271,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 		Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
 		Deployments: s.shownDeployments, Private: []string{master.StateStream}, // instances' parameters, passwords among them
 		Metrics: m.Write, Version: s.version, Log: s.log,
+		Lake: s.lake, LakePolicy: s.conf.Lake.Policy,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
 		HeaderTimeout: h.HeaderTimeout, StallTimeout: h.StallTimeout, IdleTimeout: h.IdleTimeout,
 	})
