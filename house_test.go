@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"}, // forward for the form of entries
 	"policies":         {"streams", "arrays", "forward"},                     // forward for the form of entries
 	"lake":             {"streams"},
-	"conf":             {"access", "policies", "streams", "arrays", "forward"},
+	"conf":             {"jobs", "access", "policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"jobs/queuetest":   {"jobs"},

@@ -117,7 +117,9 @@ type Jobs struct {
 	Threads   int           `yaml:"threads"`
 	Timeout   time.Duration `yaml:"timeout"`
 	Grace     time.Duration `yaml:"grace"`
-	Users     []JobUser     `yaml:"users"`
+	// Schedules say by action when a job of it is made.
+	Schedules map[string]string `yaml:"schedules"`
+	Users     []JobUser         `yaml:"users"`
 }
 
 // A JobUser may log in at api/session.

@@ -3,7 +3,26 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"weir/jobs"
 )
+
+// Distributions gives the schedules' distributions, those of default.yaml unless
+// others are written; what is never due is left out.
+func (j Jobs) Distributions() []jobs.Distribution {
+	all := Default().Jobs.Schedules
+	maps.Copy(all, j.Schedules)
+	var list []jobs.Distribution
+	for _, action := range slices.Sorted(maps.Keys(all)) {
+		if s, err := jobs.ParseSchedule(all[action]); err == nil && !s.Never() {
+			list = append(list, jobs.Distribution{Action: action, Schedule: s})
+		}
+	}
+	return list
+}
 
 // jobs finds what an executor could not work with, and users that could not
 // log in.
@@ -16,6 +35,15 @@ func (d *decoder) jobs(j Jobs) {
 	}
 	if j.Grace <= 0 {
 		d.at("jobs.grace", errors.New("is no time: write how long, such as 2m"))
+	}
+	for action, text := range j.Schedules {
+		path := "jobs.schedules." + action
+		if _, err := jobs.ParseSchedule(text); err != nil {
+			d.at(path, err)
+		}
+		if action == "" || len(action) > 200 || strings.ContainsAny(action, "/'\"\n") {
+			d.at(path, fmt.Errorf("%q is no name of an action", action))
+		}
 	}
 	seen := make(map[string]bool)
 	for i, u := range j.Users {

@@ -12,7 +12,7 @@ import (
 // A Distribution makes a job of one action again and again.
 type Distribution struct {
 	Action   string
-	Every    time.Duration
+	Schedule Schedule
 	Target   string // of the jobs; empty is none
 	Priority int    // 0 is the default
 }
@@ -80,11 +80,8 @@ func (d *Distributor) lead(ctx context.Context, one Distribution) error {
 	}()
 	var own time.Time // of the last one made here, whatever the server says
 	for {
-		due, err := d.due(ctx, one)
+		due, err := d.due(ctx, one, own)
 		if err == nil {
-			if next := own.Add(one.Every); !own.IsZero() && next.After(due) {
-				due = next
-			}
 			sleep(ctx, time.Until(due))
 			if ctx.Err() == nil {
 				err = d.make(ctx, one)
@@ -103,22 +100,32 @@ func (d *Distributor) lead(ctx context.Context, one Distribution) error {
 	}
 }
 
-// due tells when the next job is to be made: an interval after the newest one,
-// whoever made it, so that a new leader does not begin anew.
-func (d *Distributor) due(ctx context.Context, one Distribution) (time.Time, error) {
+// due tells when the next job is to be made: after the newest one, whoever made
+// it, so that a new leader does not begin anew.
+func (d *Distributor) due(ctx context.Context, one Distribution, own time.Time) (time.Time, error) {
 	p, err := d.o.Maker.Query(ctx, Query{Filters: []string{one.filter()}, OrderBy: []string{"created:desc"}, Last: "1"})
-	if err != nil || len(p.Jobs) == 0 {
-		return time.Now(), err
-	}
-	made, err := time.Parse(time.RFC3339, p.Jobs[0].Created)
 	if err != nil {
-		return time.Now(), fmt.Errorf("jobs: %s was created at %q, which is no time", p.Jobs[0].ID, p.Jobs[0].Created)
+		return time.Time{}, err
 	}
-	// A server whose clock is ahead must not hold the distribution up.
-	if now := time.Now(); made.After(now) {
-		made = now
+	now, last := time.Now(), own
+	if len(p.Jobs) > 0 {
+		made, err := time.Parse(time.RFC3339, p.Jobs[0].Created)
+		if err != nil {
+			return now, fmt.Errorf("jobs: %s was created at %q, which is no time", p.Jobs[0].ID, p.Jobs[0].Created)
+		}
+		// A server whose clock is ahead must not hold the distribution up.
+		if made.After(now) {
+			made = now
+		}
+		if made.After(last) {
+			last = made
+		}
 	}
-	return made.Add(one.Every), nil
+	due, ok := one.Schedule.Next(last, now)
+	if !ok {
+		return now, fmt.Errorf("jobs: the schedule of %s has no time", one.Action)
+	}
+	return due, nil
 }
 
 func (one Distribution) filter() string {

@@ -13,7 +13,8 @@ import (
 // An Embedded queue is the one in a Store: entries are durable, locks are the
 // process's own and end with it.
 type Embedded struct {
-	store *Store
+	store  *Store
+	folder string // of its entries' paths
 
 	mu      sync.Mutex
 	entries map[string]string // id by path
@@ -24,8 +25,8 @@ type Embedded struct {
 	closed  bool
 }
 
-func newEmbedded() *Embedded {
-	return &Embedded{entries: map[string]string{}, taken: map[string]bool{}, change: make(chan struct{})}
+func newEmbedded(s *Store, folder string) *Embedded {
+	return &Embedded{store: s, folder: folder, entries: map[string]string{}, taken: map[string]bool{}, change: make(chan struct{})}
 }
 
 // pathHeap gives the least path first: priority, then number.
@@ -93,7 +94,7 @@ func (q *Embedded) close() {
 func (q *Embedded) Put(_ context.Context, id string, priority int) (string, error) {
 	var path string
 	err := q.store.update(func(t *tx) error {
-		path = t.enqueue(id, priority)
+		path = t.enqueue(q, id, priority)
 		return nil
 	})
 	return path, err

@@ -61,6 +61,7 @@ type task struct {
 	ended            time.Time // of the last burst
 	queued, running  bool
 	woken            bool // while it ran
+	failed           bool // the last time
 	runs, failures   int64
 	retry            time.Duration
 	timer            *time.Timer
@@ -117,14 +118,7 @@ func (e *Engine) Wake(action, target string) error {
 	if !ok {
 		return fmt.Errorf("jobs: wake %q: there is no such action", action)
 	}
-	key := id(action, target)
-	t, ok := e.tasks[key]
-	if !ok {
-		now := time.Now()
-		t = &task{id: key, action: a, target: target, state: Queued, created: now, updated: now}
-		e.tasks[key] = t
-	}
-	e.wake(t)
+	e.wake(e.task(a, target))
 	return nil
 }
 
@@ -162,6 +156,82 @@ func (e *Engine) enqueue(t *task) {
 	}
 	e.ready = append(e.ready, t)
 	e.work.Signal()
+}
+
+// Follow runs what somebody else decided to do now as the job of an action on a
+// target: it is seen in the list, with its outcome, and takes no worker.
+func (e *Engine) Follow(action, target string, f func() error) error {
+	e.mu.Lock()
+	t := e.task(&Action{Name: action}, target)
+	t.running = true
+	t.set(Running, "")
+	e.mu.Unlock()
+	var err error
+	pprof.Do(e.ctx, pprof.Labels("job", t.id, "action", action, "target", target), func(context.Context) { err = f() })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t.running = false
+	t.runs++
+	if err != nil {
+		t.failures++
+		t.failed = true
+		t.set(Failed, err.Error())
+		t.tell("FAILED: " + err.Error())
+		return err
+	}
+	t.succeed()
+	return nil
+}
+
+// succeed notes that a task came to its end; not each time of thousands a
+// minute is worth a line.
+func (t *task) succeed() {
+	if t.failed || t.lines == 0 {
+		t.tell("SUCCESS")
+	}
+	t.failed = false
+	t.set(Success, "")
+}
+
+// task gives the one of an action and a target, a new one if need be.
+func (e *Engine) task(a *Action, target string) *task {
+	key := id(a.Name, target)
+	t, ok := e.tasks[key]
+	if !ok {
+		now := time.Now()
+		t = &task{id: key, action: a, target: target, state: Queued, created: now, updated: now}
+		e.tasks[key] = t
+	}
+	return t
+}
+
+// Do wakes a job and waits until it has come to its end, or failed.
+func (e *Engine) Do(ctx context.Context, action, target string) error {
+	if err := e.Wake(action, target); err != nil {
+		return err
+	}
+	key := id(action, target)
+	e.mu.Lock()
+	runs, failures := e.tasks[key].runs, e.tasks[key].failures
+	e.mu.Unlock()
+	for {
+		e.mu.Lock()
+		t := e.tasks[key]
+		failed, message := t.failures > failures, t.message
+		done := t.state == Success && t.runs > runs
+		e.mu.Unlock()
+		switch {
+		case failed:
+			return fmt.Errorf("%s of %s: %s", action, target, message)
+		case done:
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (t *task) set(s State, message string) {
@@ -219,11 +289,8 @@ func (e *Engine) finish(t *task, again bool, err error) {
 		t.retry = 0
 		e.enqueue(t)
 	default:
-		if t.retry > 0 || t.lines == 0 { // not each of thousands a minute
-			t.tell("SUCCESS")
-		}
 		t.retry, t.ended = 0, time.Now()
-		t.set(Success, "")
+		t.succeed()
 		if t.woken {
 			e.wake(t)
 		}
@@ -232,6 +299,7 @@ func (e *Engine) finish(t *task, again bool, err error) {
 
 func (e *Engine) fail(t *task, err error) {
 	t.failures++
+	t.failed = true
 	t.set(Failed, err.Error())
 	t.tell("FAILED: " + err.Error())
 	if t.retry == 0 {

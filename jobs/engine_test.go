@@ -186,3 +186,62 @@ func TestIDIsAStableUUID(t *testing.T) {
 		t.Errorf("ids %q and %q", a, b)
 	}
 }
+
+// TestFollow: work that somebody else schedules is seen, with its outcome.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	e := New(Options{})
+	t.Cleanup(func() { e.Close(context.Background()) })
+	during := func(want State) func() error {
+		return func() error {
+			if l := e.List(); len(l) != 1 || l[0].State != Running || l[0].Action != "fold" || l[0].Target.Href != "streams" {
+				t.Errorf("while it runs: %+v", l)
+			}
+			if want == Failed {
+				return errors.New("no space")
+			}
+			return nil
+		}
+	}
+	for i, want := range []State{Success, Failed, Success} {
+		err := e.Follow("fold", "streams", during(want))
+		if j := e.List()[0]; j.State != want || (err != nil) != (want == Failed) || j.Runs != int64(i+1) {
+			t.Errorf("run %d: %+v, %v", i, j, err)
+		}
+	}
+	l, _ := e.Logs(e.List()[0].ID, 0)
+	if len(l.Lines) != 3 || l.Lines[1].Text != "FAILED: no space" || l.Lines[2].Text != "SUCCESS" {
+		t.Errorf("the log: %+v", l.Lines)
+	}
+}
+
+// TestDo: a job that was woken is waited for.
+func TestDo(t *testing.T) {
+	t.Parallel()
+	e := New(Options{Retry: time.Millisecond})
+	t.Cleanup(func() { e.Close(context.Background()) })
+	steps := 0
+	if err := e.Define(Action{Name: "a", Run: func(_ context.Context, target string) (bool, error) {
+		if target == "bad" {
+			return false, errors.New("boom")
+		}
+		steps++
+		return steps < 3, nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Do(t.Context(), "a", "x"); err != nil || steps != 3 {
+		t.Errorf("%d steps, %v", steps, err)
+	}
+	if err := e.Do(t.Context(), "a", "bad"); err == nil || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("a failure: %v", err)
+	}
+	if err := e.Do(t.Context(), "none", "x"); err == nil {
+		t.Error("an action that is not there was done")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Do(ctx, "a", "y"); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}

@@ -339,17 +339,17 @@ func TestDistributor(t *testing.T) {
 		return p.Count
 	}
 	execute(t, s, map[string]Work{"tick": func(context.Context, *Run) (int, error) { return 0, nil }})
-	stop := run(Distribution{Action: "tick", Every: 30 * time.Millisecond, Target: "x", Priority: 5})
+	stop := run(Distribution{Action: "tick", Schedule: Every(30 * time.Millisecond), Target: "x", Priority: 5})
 	for end := time.Now().Add(10 * time.Second); count("action='tick' and state='SUCCESS'") < 3; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d jobs were made", count("action='tick'"))
 		}
 	}
 	stop()
-	stop = run(Distribution{Action: "daily", Every: time.Hour})
+	stop = run(Distribution{Action: "daily", Schedule: Every(time.Hour)})
 	time.Sleep(100 * time.Millisecond)
 	stop()
-	stop = run(Distribution{Action: "daily", Every: time.Hour}) // a new leader does not begin anew
+	stop = run(Distribution{Action: "daily", Schedule: Every(time.Hour)}) // a new leader does not begin anew
 	time.Sleep(100 * time.Millisecond)
 	stop()
 	if n := count("action='daily'"); n != 1 {

@@ -56,8 +56,12 @@ type Term interface {
 // ErrLost: the lock was lost; the job belongs to another executor.
 var ErrLost = errors.New("jobs: lock is lost")
 
-// entriesPath is the folder of the entries.
-const entriesPath = "/job/entries/"
+// entriesPath is the folder of the entries, and ownPath of those of weir's own
+// actions.
+const (
+	entriesPath = "/job/entries/"
+	ownPath     = "/weir/entries/"
+)
 
 // EntryPrefix begins the name of an entry; ten digits follow.
 func EntryPrefix(priority int) string {
@@ -66,7 +70,7 @@ func EntryPrefix(priority int) string {
 
 // priorityOf reads the priority from an entry's path.
 func priorityOf(path string) int {
-	rest, _ := strings.CutPrefix(path, entriesPath+"entry-")
+	_, rest, _ := strings.Cut(path, "/entries/entry-")
 	digits, _, _ := strings.Cut(rest, "-")
 	if n, err := strconv.Atoi(digits); err == nil && n >= 0 && n <= MaxPriority {
 		return n

@@ -25,6 +25,9 @@ func (s *Store) Restore(ctx context.Context) (int, error) {
 	for _, id := range entries {
 		queued[id] = true
 	}
+	for _, id := range s.own.all() {
+		queued[id] = true
+	}
 	before := stamp(s.o.Now().Add(-restoreAge))
 	var lost []*Job
 	s.each(func(j *Job) {
@@ -43,7 +46,7 @@ func (s *Store) Restore(ctx context.Context) (int, error) {
 		} else if path := j.Properties[pathProperty]; path != "" {
 			priority = priorityOf(path)
 		}
-		if err := s.enqueue(ctx, j.ID, priority); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := s.enqueue(ctx, j, priority); err != nil && !errors.Is(err, ErrNotFound) {
 			return restored, fmt.Errorf("jobs: restore %s: %w", j.ID, err)
 		}
 		restored++
@@ -76,14 +79,17 @@ func (s *Store) Cleanup(ctx context.Context, age time.Duration) (int, error) {
 // StoreStats counts what a store holds now.
 type StoreStats struct {
 	Jobs           map[State]int64
-	Entries, Taken int64 // of the embedded queue
+	Entries, Taken int64 // of the embedded queues
 }
 
 // Stats counts jobs and entries.
 func (s *Store) Stats() StoreStats {
 	st := StoreStats{Jobs: map[State]int64{Queued: 0, Running: 0, Success: 0, Failed: 0}}
 	s.each(func(j *Job) { st.Jobs[j.State]++ })
-	entries, taken, _ := s.queue.Counts()
-	st.Entries, st.Taken = int64(entries), int64(taken)
+	for _, q := range []*Embedded{s.queue, s.own} {
+		entries, taken, _ := q.Counts()
+		st.Entries += int64(entries)
+		st.Taken += int64(taken)
+	}
 	return st
 }

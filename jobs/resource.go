@@ -31,9 +31,10 @@ func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, 
 	if j.Priority != nil {
 		priority = *j.Priority
 	}
+	elsewhere := s.o.Queue != nil && !s.o.Own(j.Action)
 	err = s.update(func(t *tx) error {
-		if s.o.Queue == nil {
-			j.Properties = map[string]string{pathProperty: t.enqueue(j.ID, priority)}
+		if !elsewhere {
+			j.Properties = map[string]string{pathProperty: t.enqueue(s.queueOf(j), j.ID, priority)}
 		}
 		t.put(j)
 		return nil
@@ -41,11 +42,11 @@ func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, 
 	if err != nil {
 		return Job{}, err
 	}
-	if s.o.Queue != nil {
+	if elsewhere {
 		// The job is kept already: a queue that is away now gets it later.
 		ctx, cancel := context.WithTimeout(ctx, enqueueTime)
 		defer cancel()
-		if err := s.enqueue(ctx, j.ID, priority); err != nil {
+		if err := s.enqueue(ctx, j, priority); err != nil {
 			s.o.Log.Warn("a job is not in the queue yet; it is put there when the queue is back", "job", j.ID, "error", err)
 		}
 	}
@@ -55,9 +56,21 @@ func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, 
 // enqueueTime is how long the answer to a new job waits for the queue.
 const enqueueTime = 5 * time.Second
 
-// enqueue puts a job into the queue of another server and notes its entry.
-func (s *Store) enqueue(ctx context.Context, id string, priority int) error {
-	path, err := s.Queue().Put(ctx, id, priority)
+// queueOf gives the queue of this store that a job belongs to.
+func (s *Store) queueOf(j *Job) *Embedded {
+	if s.o.Own(j.Action) {
+		return s.own
+	}
+	return s.queue
+}
+
+// enqueue puts a job into its queue, another server's perhaps, and notes its entry.
+func (s *Store) enqueue(ctx context.Context, j *Job, priority int) error {
+	id, queue := j.ID, s.Queue()
+	if s.o.Own(j.Action) {
+		queue = s.own
+	}
+	path, err := queue.Put(ctx, id, priority)
 	if err != nil {
 		return err
 	}
@@ -163,7 +176,7 @@ func (s *Store) Delete(_ context.Context, id string) error {
 			return err
 		}
 		t.delete(id)
-		if path := j.Properties[pathProperty]; s.queue.idle(path) {
+		if path := j.Properties[pathProperty]; s.embedded(path).idle(path) {
 			t.consume(path)
 		}
 		return nil

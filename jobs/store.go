@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,8 +20,11 @@ type StoreOptions struct {
 	Streams *streams.Store
 	// Queue takes the entries of new jobs; nil is the store's own, Embedded.
 	Queue Queue
-	Now   func() time.Time // default time.Now
-	Log   *slog.Logger     // default discards
+	// Own tells the actions that only this process can run. Their jobs have a
+	// queue of their own, OwnQueue; nil is none.
+	Own func(action string) bool
+	Now func() time.Time // default time.Now
+	Log *slog.Logger     // default discards
 }
 
 // A Store keeps job resources durably: each change is an event in a stream,
@@ -45,6 +49,7 @@ type Store struct {
 	sequence int64           // of the next entry
 	logs     logs
 	queue    *Embedded
+	own      *Embedded
 	watches  map[string]map[chan struct{}]bool // by id; closed at the next change
 }
 
@@ -63,8 +68,11 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{o: o, jobs: map[string]*Job{}, logs: logs{byJob: map[string]*jobLog{}}, queue: newEmbedded(), ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
-	s.queue.store = s
+	s := &Store{o: o, jobs: map[string]*Job{}, logs: logs{byJob: map[string]*jobLog{}}, ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
+	s.queue, s.own = newEmbedded(s, entriesPath), newEmbedded(s, ownPath)
+	if o.Own == nil {
+		s.o.Own = func(string) bool { return false }
+	}
 	s.in.ready = make(chan struct{}, 1)
 	var err error
 	if s.journal, err = openJournal(o.Streams, StreamName); err != nil {
@@ -89,6 +97,17 @@ func (s *Store) Queue() Queue {
 	return s.queue
 }
 
+// OwnQueue gives the queue of the jobs whose actions only this process can run.
+func (s *Store) OwnQueue() Queue { return s.own }
+
+// embedded gives the queue of this store that an entry is in.
+func (s *Store) embedded(path string) *Embedded {
+	if strings.HasPrefix(path, ownPath) {
+		return s.own
+	}
+	return s.queue
+}
+
 // Close ends the store; changes under way are made durable or refused. The
 // stream store stays open.
 func (s *Store) Close() error {
@@ -101,6 +120,7 @@ func (s *Store) Close() error {
 	s.in.closed = true
 	s.in.Unlock()
 	s.queue.close()
+	s.own.close()
 	s.stop()
 	<-s.ended
 	return nil
@@ -117,7 +137,7 @@ func (s *Store) apply(e event) {
 		s.logs.drop(e.Delete)
 		s.tell(e.Delete)
 	case e.Entry != "":
-		s.queue.add(e.Entry, e.ID)
+		s.embedded(e.Entry).add(e.Entry, e.ID)
 		s.sequence++
 	case e.Log != nil:
 		if e.Cut > 0 {
@@ -125,7 +145,7 @@ func (s *Store) apply(e event) {
 		}
 		s.logs.add(e.ID, e.Log)
 	case e.Consumed != "":
-		s.queue.remove(e.Consumed)
+		s.embedded(e.Consumed).remove(e.Consumed)
 	case e.Sequence != 0:
 		s.sequence = e.Sequence
 	}
@@ -220,8 +240,10 @@ func (s *Store) compact() {
 	for _, j := range s.jobs {
 		events = append(events, event{Job: j})
 	}
-	for path, id := range s.queue.all() {
-		events = append(events, event{Entry: path, ID: id})
+	for _, q := range []*Embedded{s.queue, s.own} {
+		for path, id := range q.all() {
+			events = append(events, event{Entry: path, ID: id})
+		}
 	}
 	for _, id := range s.logs.order {
 		if j := s.logs.byJob[id]; j != nil && s.jobs[id] != nil {
@@ -291,15 +313,15 @@ func (t *tx) delete(id string) {
 	t.events = append(t.events, event{Delete: id})
 }
 
-// enqueue adds an entry to the embedded queue and gives its path.
-func (t *tx) enqueue(id string, priority int) string {
-	path := fmt.Sprintf("%s%s%010d", entriesPath, EntryPrefix(priority), t.sequence)
+// enqueue adds an entry to an embedded queue and gives its path.
+func (t *tx) enqueue(q *Embedded, id string, priority int) string {
+	path := fmt.Sprintf("%s%s%010d", q.folder, EntryPrefix(priority), t.sequence)
 	t.sequence++
 	t.events = append(t.events, event{Entry: path, ID: id})
 	return path
 }
 
-// consume removes an entry of the embedded queue.
+// consume removes an entry of an embedded queue.
 func (t *tx) consume(path string) {
 	t.events = append(t.events, event{Consumed: path})
 }

@@ -51,8 +51,11 @@ type Options struct {
 	// MinFree is the free space, in bytes, below which appends are refused
 	// with ErrNoSpace; default 64 MiB.
 	MinFree int64
-	Now     func() time.Time // default time.Now
-	Log     *slog.Logger     // default discards
+	// Work runs the store's work in the background, so that its owner sees it;
+	// default runs it.
+	Work func(what string, do func() error) error
+	Now  func() time.Time // default time.Now
+	Log  *slog.Logger     // default discards
 }
 
 // A Key identifies an append to one stream, for all time that Options allow:

@@ -38,7 +38,7 @@ func (s *Store) keep() error {
 		if seg == nil {
 			return s.log.spare()
 		}
-		if err := s.foldOldest(seg); err != nil {
+		if err := s.o.Work("fold", func() error { return s.foldOldest(seg) }); err != nil {
 			return err
 		}
 		s.folded.notify()

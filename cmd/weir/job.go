@@ -162,15 +162,14 @@ func loadActions(dir string, log *slog.Logger) (map[string]jobs.Work, error) {
 // that need nothing of SlipStream.
 func distributions() map[string]jobs.Distribution {
 	return map[string]jobs.Distribution{
-		"jobs_cleanup":      {Action: actionCleanup, Every: 24 * time.Hour},
-		"dummy_test_action": {Action: actionDummy, Every: 15 * time.Second},
+		"jobs_cleanup":      {Action: actionCleanup, Schedule: jobs.Every(24 * time.Hour)},
+		"dummy_test_action": {Action: actionDummy, Schedule: jobs.Every(15 * time.Second)},
 	}
 }
 
 func newDistributor() *cobra.Command {
 	var e engine
-	var every time.Duration
-	var target string
+	var every, target string
 	var priority int
 	c := &cobra.Command{
 		Use: "distributor NAME…", Args: cobra.MinimumNArgs(1),
@@ -179,7 +178,7 @@ func newDistributor() *cobra.Command {
 machines: ZooKeeper elects one that leads an action, beside those of SlipStream.
 The names jobs_cleanup (every 24h) and dummy_test_action (every 15s) are known;
 any other is an action and needs --every.`,
-		Example: "  weir job distributor jobs_cleanup\n  weir job distributor collect --every 10m --target connector/a",
+		Example: "  weir job distributor jobs_cleanup\n  weir job distributor collect --every 10m --target connector/a\n  weir job distributor report --every \"30 3 * * mon-fri\"",
 		RunE: func(c *cobra.Command, names []string) error {
 			var list []jobs.Distribution
 			for _, name := range names {
@@ -187,11 +186,17 @@ any other is an action and needs --every.`,
 				if !known {
 					d = jobs.Distribution{Action: name}
 				}
-				if every > 0 {
-					d.Every = every
+				if every != "" {
+					var err error
+					if d.Schedule, err = jobs.ParseSchedule(every); err != nil {
+						return exit{exitUsage, "--every: " + err.Error()}
+					}
 				}
-				if d.Every <= 0 || strings.ContainsAny(name, "/'\"") {
+				if d.Schedule.Never() {
 					return exit{exitUsage, fmt.Sprintf("distribution %q: say how often with --every", name)}
+				}
+				if strings.ContainsAny(name, "/'\"") {
+					return exit{exitUsage, fmt.Sprintf("distribution %q: it is no name of an action", name)}
 				}
 				d.Target, d.Priority = target, priority
 				list = append(list, d)
@@ -207,7 +212,7 @@ any other is an action and needs --every.`,
 		},
 	}
 	e.flags(c)
-	c.Flags().DurationVar(&every, "every", 0, "interval")
+	c.Flags().StringVar(&every, "every", "", "`SCHEDULE`: an interval such as 10m or 7d, or the five fields of a crontab")
 	c.Flags().StringVar(&target, "target", "", "targetResource of the jobs")
 	c.Flags().IntVar(&priority, "priority", 0, "priority of the jobs, 1 first to 999 (default 999)")
 	return c

@@ -3,19 +3,15 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"sync"
 	"time"
 
 	"weir/jobs"
 	"weir/jobs/cimi"
 	"weir/jobs/zookeeper"
-)
-
-// Work on the jobs themselves, which nobody asks for: how often.
-const (
-	restoreEvery = 30 * time.Second
-	cleanupEvery = time.Hour
-	keepEnded    = 7 * 24 * time.Hour // jobs that have ended
 )
 
 // startJobs opens the job resources and starts the derived work: transforms
@@ -40,18 +36,24 @@ func (s *Server) startJobs() (_ func(context.Context) error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.resources, err = jobs.OpenStore(jobs.StoreOptions{Streams: s.streams, Queue: queue, Log: s.log}); err != nil {
+	own := s.ownWork()
+	s.isOwn = func(action string) bool { return own[action] != nil }
+	if s.resources, err = jobs.OpenStore(jobs.StoreOptions{Streams: s.streams, Queue: queue, Own: s.isOwn, Log: s.log}); err != nil {
 		return nil, err
 	}
 	stops = append(stops, func(context.Context) error { return s.resources.Close() })
-	s.jobs = jobs.New(jobs.Options{Log: s.log})
 	stops = append(stops, s.jobs.Close)
-	if err := errors.Join(s.defineTransform(), s.defineUpkeep()); err != nil {
+	if err := errors.Join(s.defineTransform(), s.jobs.Define(jobs.Action{Name: actionRestore, Run: func(ctx context.Context, _ string) (bool, error) {
+		_, err := s.resources.Restore(ctx)
+		return false, err
+	}})); err != nil {
 		return nil, err
 	}
 	changes := s.streams.Changes()
 	s.serve("following the streams", nil, func() error { return s.follow(ctx, changes) })
 	s.serve("upkeep of jobs", nil, func() error { return s.upkeep(ctx) })
+	s.serve("distribution of jobs", nil, func() error { return s.distribute(ctx) })
+	s.startOwn(ctx, own, &stops)
 	return stop, s.startExecutor(ctx, &stops)
 }
 
@@ -68,6 +70,33 @@ func (s *Server) openQueue(stops *[]func(context.Context) error) (jobs.Queue, er
 	return c, nil
 }
 
+// startEngine starts the engine of derived work, which the parts that are
+// started next report to.
+func (s *Server) startEngine() (func(context.Context) error, error) {
+	s.jobs = jobs.New(jobs.Options{Log: s.log})
+	return s.jobs.Close, nil
+}
+
+// ownThreads is how many jobs of weir's own actions run at the same time.
+const ownThreads = 2
+
+// startOwn runs the jobs of weir's own actions. They have no grace at a stop:
+// they begin anew after the next start.
+func (s *Server) startOwn(ctx context.Context, own map[string]jobs.Work, stops *[]func(context.Context) error) {
+	s.own = jobs.NewExecutor(jobs.ExecutorOptions{
+		Name: s.name(), Threads: ownThreads, Queue: s.resources.OwnQueue(), API: s.resources, Grace: time.Nanosecond, Log: s.log,
+		Actions: func(name string) (jobs.Work, bool) { w, ok := own[name]; return w, ok },
+	})
+	s.run(ctx, s.own, stops)
+}
+
+// run runs an executor until the context ends; the stop waits for its end.
+func (s *Server) run(ctx context.Context, x *jobs.Executor, stops *[]func(context.Context) error) {
+	ended := make(chan struct{})
+	go func() { defer close(ended); x.Run(ctx) }()
+	*stops = append(*stops, func(context.Context) error { <-ended; return nil })
+}
+
 // startExecutor runs jobs in this process when there is a folder of actions.
 func (s *Server) startExecutor(ctx context.Context, stops *[]func(context.Context) error) error {
 	j := s.conf.Jobs
@@ -78,12 +107,10 @@ func (s *Server) startExecutor(ctx context.Context, stops *[]func(context.Contex
 		return err
 	}
 	s.executor = jobs.NewExecutor(jobs.ExecutorOptions{
-		Name: "weir", Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Timeout: j.Timeout, Grace: j.Grace, Log: s.log,
+		Name: s.name(), Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Timeout: j.Timeout, Grace: j.Grace, Log: s.log,
 		Actions: func(name string) (jobs.Work, bool) { w, ok := (*s.actions.Load())[name]; return w, ok },
 	})
-	ended := make(chan struct{})
-	go func() { defer close(ended); s.executor.Run(ctx) }()
-	*stops = append(*stops, func(context.Context) error { <-ended; return nil })
+	s.run(ctx, s.executor, stops)
 	return nil
 }
 
@@ -102,52 +129,79 @@ func (s *Server) Reload() (int, error) {
 
 // Stacks writes what each thread of the job engine does, and all stacks.
 func (s *Server) Stacks(w io.Writer) {
-	if s.executor != nil {
-		s.executor.Describe(w)
+	for _, x := range []*jobs.Executor{s.executor, s.own} {
+		if x != nil {
+			x.Describe(w)
+		}
 	}
 	s.jobs.Describe(w)
 	jobs.Stacks(w)
 }
 
-// Names of the upkeep's actions, and the target that they have.
-const (
-	actionRestore = "restore_jobs"
-	actionCleanup = "cleanup_jobs"
-	allJobs       = "job"
-)
+// restoreEvery is how often jobs without an entry are looked for.
+const restoreEvery = 30 * time.Second
 
-// defineUpkeep makes the actions known that look after the jobs themselves.
-func (s *Server) defineUpkeep() error {
-	return errors.Join(
-		s.jobs.Define(jobs.Action{Name: actionRestore, Run: func(ctx context.Context, _ string) (bool, error) {
-			_, err := s.resources.Restore(ctx)
-			return false, err
-		}}),
-		s.jobs.Define(jobs.Action{Name: actionCleanup, Run: func(ctx context.Context, _ string) (bool, error) {
-			_, err := s.resources.Cleanup(ctx, keepEnded)
-			return false, err
-		}}),
-	)
-}
-
-// upkeep wakes those actions now and then, until the context ends.
+// upkeep looks for jobs without an entry now and then, until the context ends.
 func (s *Server) upkeep(ctx context.Context) error {
-	restore, cleanup := time.NewTicker(restoreEvery), time.NewTicker(cleanupEvery)
+	restore := time.NewTicker(restoreEvery)
 	defer restore.Stop()
-	defer cleanup.Stop()
 	for {
-		action := actionRestore
 		select {
 		case <-restore.C:
-		case <-cleanup.C:
-			action = actionCleanup
 		case <-ctx.Done():
 			return nil
 		}
-		if err := s.jobs.Wake(action, allJobs); err != nil {
+		if err := s.jobs.Wake(actionRestore, allJobs); err != nil {
 			return err
 		}
 	}
+}
+
+// allJobs is the target of work on the jobs themselves.
+const allJobs = "job"
+
+// distribute makes the jobs of the schedules when they are due, until the
+// context ends. Jobs of weir's own actions are each process's own; for the
+// others one leads of all gateways that share a queue.
+func (s *Server) distribute(ctx context.Context) error {
+	own, shared := []jobs.Distribution{}, []jobs.Distribution{}
+	for _, d := range s.conf.Jobs.Distributions() {
+		if s.isOwn(d.Action) {
+			own = append(own, d)
+		} else {
+			shared = append(shared, d)
+		}
+	}
+	var all sync.WaitGroup
+	for _, part := range []struct {
+		queue jobs.Queue
+		list  []jobs.Distribution
+	}{{s.resources.OwnQueue(), own}, {s.resources.Queue(), shared}} {
+		if elector, ok := part.queue.(jobs.Elector); ok && len(part.list) > 0 {
+			d := jobs.NewDistributor(jobs.DistributorOptions{Name: s.name(), Elector: elector, Maker: maker{s.resources}, Log: s.log})
+			all.Go(func() { d.Run(ctx, part.list) })
+		}
+	}
+	all.Wait()
+	return nil
+}
+
+// A maker makes jobs as an administrator does.
+type maker struct{ *jobs.Store }
+
+func (m maker) Create(ctx context.Context, body []byte) (string, error) {
+	j, err := m.Store.Create(ctx, body, jobs.Principal{Principal: "ADMIN", Type: "ROLE"})
+	return j.ID, err
+}
+
+func (m maker) Query(_ context.Context, q jobs.Query) (jobs.Page, error) {
+	return m.Store.Query(q, nil)
+}
+
+// name is what this process is called among executors.
+func (s *Server) name() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("weir-%s-%d", host, os.Getpid())
 }
 
 // jobService answers the requests of job engines.

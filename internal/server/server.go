@@ -45,6 +45,8 @@ type Server struct {
 	jobs      *jobs.Engine
 	resources *jobs.Store
 	executor  *jobs.Executor // nil where no actions are configured
+	own       *jobs.Executor // of weir's own actions
+	isOwn     func(action string) bool
 	actions   atomic.Pointer[map[string]jobs.Work]
 	http      *httpapi.Server
 	forward   *forward.Server
@@ -83,6 +85,7 @@ func Start(o Options) (_ *Server, err error) {
 		start func() (stop func(context.Context) error, err error)
 	}{
 		{"data folder", s.startFolder},
+		{"engine", s.startEngine},
 		{"streams", s.startStreams},
 		{"policies", s.startPolicies},
 		{"arrays", s.startArrays},
@@ -186,6 +189,7 @@ func (s *Server) startFolder() (func(context.Context) error, error) {
 func (s *Server) startStreams() (_ func(context.Context) error, err error) {
 	o := s.conf.Streams.Options()
 	o.Log = s.log
+	o.Work = func(what string, do func() error) error { return s.jobs.Follow(what+"_streams", "streams", do) }
 	if s.streams, err = streams.Open(filepath.Join(s.conf.Data, "streams"), o); err != nil {
 		return nil, err
 	}

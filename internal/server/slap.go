@@ -125,7 +125,9 @@ func (s *Server) startDeploy() (func(context.Context) error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: slap: %w", err)
 	}
-	if s.deployer, err = deploy.New(deploy.Options{Client: client, Deployments: list, Log: s.log}); err != nil {
+	if s.deployer, err = deploy.New(deploy.Options{Client: client, Deployments: list, Log: s.log, Work: func(policy string, ask func() error) error {
+		return s.jobs.Follow(actionDeploy, "policies/"+policy, ask)
+	}}); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -68,7 +68,10 @@ type Options struct {
 	// Every is how often an instance that runs is asked for again; default 1
 	// min. Before that, pauses grow from 1 s to it.
 	Every time.Duration
-	Log   *slog.Logger // default discards
+	// Work runs a question about a policy's deployment, so that the owner sees
+	// it; default runs it.
+	Work func(policy string, ask func() error) error
+	Log  *slog.Logger // default discards
 }
 
 // A Deployer asks for its deployments until it is stopped.
@@ -86,6 +89,9 @@ func New(o Options) (*Deployer, error) {
 	}
 	if o.Every == 0 {
 		o.Every = time.Minute
+	}
+	if o.Work == nil {
+		o.Work = func(_ string, ask func() error) error { return ask() }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -150,7 +156,15 @@ func (s Status) settled() bool {
 func (d *Deployer) attempt(ctx context.Context, k int) Status {
 	v := d.o.Deployments[k]
 	s := Status{Policy: v.Policy, Reference: v.Reference, Release: v.Release, Asked: v.State, Phase: Waiting}
-	i, url, err := d.ask(ctx, v)
+	var i *slap.Instance
+	var url string
+	var err error
+	d.o.Work(v.Policy, func() error {
+		if i, url, err = d.ask(ctx, v); errors.Is(err, slap.ErrNotReady) {
+			return nil // "please wait" is no failure
+		}
+		return err
+	})
 	if url != "" {
 		s.Release = url
 	}
