@@ -53,16 +53,22 @@ func (r *request) readStream() error {
 		if st == nil {
 			return noStream(name)
 		}
-		switch f := string(r.ctx.QueryArgs().Peek("format")); f {
-		case "", "raw":
+		format := r.target.value("format")
+		view, known := recordViews[format]
+		switch {
+		case r.wantsEvents(format):
+			err = r.sendEvents(st, state)
+		case format == "msgpack" && !r.target.has("offset") && !r.target.has("limit"):
+			err = r.sendEntries(st, state)
+		case known:
+			err = r.sendRecords(st, state, view)
+		case format == "" || format == "raw":
 			err = r.send(resource{
 				size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",
 				open: func(sp span) (io.ReadCloser, error) { return st.Reader(state.Generation, sp.start, sp.end) },
 			})
-		case "msgpack":
-			err = r.sendEntries(st, state)
 		default:
-			return refuse(400, "bad-format", "there is no format %q; write raw or msgpack", f)
+			return refuse(400, "bad-format", "there is no format %q; write raw, msgpack, jsonl, csv or events", format)
 		}
 		if !errors.Is(err, streams.ErrGeneration) {
 			return err

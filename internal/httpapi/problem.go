@@ -55,6 +55,8 @@ var conditions = []struct {
 	{policies.ErrTooLarge, 413, "body-too-large"},
 	{policies.ErrData, 400, "bad-data"},
 	{policies.ErrConflict, 409, "other-policy"},
+	{policies.ErrNoRecords, 400, "no-records"},
+	{policies.ErrNotRecord, 422, "not-a-record"},
 	{streams.ErrNoSpace, 507, "no-space"},
 	{streams.ErrUnknown, 503, "outcome-unknown"},
 	{streams.ErrClosed, 503, "closing"},

@@ -88,10 +88,14 @@ type Server struct {
 	requests sync.Pool    // of *request
 	decoders decoders
 	contract contract
-	started  time.Time
-	draining atomic.Bool
-	ctx      context.Context // of the appends; ends when a Shutdown is given up
-	stop     context.CancelFunc
+	watch    *watch
+	ending   chan struct{} // closed when Shutdown begins: live tails end
+	// heartbeat is how often a live tail says something.
+	heartbeat time.Duration
+	started   time.Time
+	draining  atomic.Bool
+	ctx       context.Context // of the appends; ends when a Shutdown is given up
+	stop      context.CancelFunc
 
 	mu        sync.Mutex
 	listeners []*listener
@@ -110,7 +114,8 @@ func New(o Options) (*Server, error) {
 	if o.BodyMemory < o.MaxBody {
 		return nil, fmt.Errorf("httpapi: new server: BodyMemory %d is less than MaxBody %d", o.BodyMemory, o.MaxBody)
 	}
-	s := &Server{Options: o, budget: newBudget(o.BodyMemory), answers: newBudget(answerMemory), started: time.Now(), requests: newRequestPool(), count: newCounters()}
+	s := &Server{Options: o, budget: newBudget(o.BodyMemory), answers: newBudget(answerMemory), started: time.Now(), requests: newRequestPool(), count: newCounters(),
+		watch: newWatch(o.Streams), ending: make(chan struct{}), heartbeat: heartbeatTime}
 	var err error
 	if s.contract, err = newContract(); err != nil {
 		return nil, err
@@ -195,6 +200,9 @@ func (s *Server) open(l *listener) bool {
 func (s *Server) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.shut {
+		close(s.ending)
+	}
 	s.shut = true
 	var err error
 	for _, l := range s.listeners {

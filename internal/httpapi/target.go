@@ -53,6 +53,16 @@ func (t target) value(name string) string {
 	return ""
 }
 
+// has tells whether the query has a field.
+func (t target) has(name string) bool {
+	for field := range t.fields {
+		if field == name {
+			return true
+		}
+	}
+	return false
+}
+
 // fields gives the fields of the query in their order, decoded, with "+" for a
 // space; "" for a value that is badly encoded.
 func (t target) fields(yield func(name, value string) bool) {
