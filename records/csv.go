@@ -213,7 +213,7 @@ func numberBytes(c byte) int {
 
 // appendCell appends a cell, quoted where it must be.
 func appendCell(b, cell []byte) []byte {
-	if bytes.IndexAny(cell, ",\"\r\n") < 0 {
+	if !bytes.ContainsAny(cell, ",\"\r\n") {
 		return append(b, cell...)
 	}
 	b = append(b, '"')

@@ -103,7 +103,7 @@ func (r *request) policyOfArray() []string {
 		return nil
 	}
 	var list []string
-	for _, k := range splitZarr(path) {
+	for _, k := range append(splitZarr(path), zarrKey{group: path}) { // the group as one array, too
 		if st, ok := r.s.Streams.Stream(k.group); ok {
 			list = append(list, st.Label())
 		}
