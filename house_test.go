@@ -31,17 +31,19 @@ var imports = map[string][]string{
 	"internal/vfs":     {},
 	"internal/e2e":     {},
 	"access":           {},
+	"tags":             {},
+	"catalog":          {"streams"},
 	"streams":          {"internal/vfs"},
 	"arrays/npy":       {},
 	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"}, // forward for the form of entries
-	"policies":         {"streams", "arrays", "forward"},                     // forward for the form of entries
+	"policies":         {"streams", "arrays", "forward", "catalog", "tags"},  // forward for the form of entries
 	"lake":             {"streams"},
-	"conf":             {"jobs", "access", "policies", "streams", "arrays", "forward"},
+	"conf":             {"jobs", "access", "catalog", "tags", "policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"jobs/queuetest":   {"jobs"},
 	"jobs/zookeeper":   {"jobs"},
-	"internal/httpapi": {"access", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake", "forward", "records"},
+	"internal/httpapi": {"access", "catalog", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake", "forward", "records"},
 	"internal/ini":     {},
 	"records":          {"forward"},
 	"slap":             {},

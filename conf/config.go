@@ -14,6 +14,7 @@ type Config struct {
 	Slap     Slap     `yaml:"slap"`
 	Lake     Lake     `yaml:"lake"`
 	Policies []Policy `yaml:"policies"`
+	Supplies []Supply `yaml:"supplies"`
 	Log      Log      `yaml:"log"`
 
 	places map[string]place // where the keys are, by path
@@ -131,15 +132,17 @@ type JobUser struct {
 
 // A Policy is one ingestion policy.
 type Policy struct {
-	Name     string  `yaml:"name"`
-	Match    string  `yaml:"match"`
-	Keep     string  `yaml:"keep"`
-	Field    string  `yaml:"field"`
-	Array    *Array  `yaml:"array"`
-	Dedupe   string  `yaml:"dedupe"`
-	Check    string  `yaml:"check"`
-	MaxBytes Size    `yaml:"max_bytes"`
-	Deploy   *Deploy `yaml:"deploy"`
+	Name     string   `yaml:"name"`
+	Match    string   `yaml:"match"`
+	Keep     string   `yaml:"keep"`
+	Field    string   `yaml:"field"`
+	Grammar  *Grammar `yaml:"grammar"`
+	Unknown  bool     `yaml:"unknown"`
+	Array    *Array   `yaml:"array"`
+	Dedupe   string   `yaml:"dedupe"`
+	Check    string   `yaml:"check"`
+	MaxBytes Size     `yaml:"max_bytes"`
+	Deploy   *Deploy  `yaml:"deploy"`
 }
 
 // An Array says what is built from a policy's streams.

@@ -21,6 +21,7 @@ func (d *decoder) meaning(c *Config) {
 	d.security(c.Forward)
 	d.stores(c)
 	d.policies(c.Policies)
+	d.supplies(c)
 	d.envelopes(c)
 	d.jobs(c.Jobs)
 	d.slap(c)

@@ -70,7 +70,7 @@ func (a Arrays) Options() arrays.Options {
 func (p Policy) Policy() policies.Policy {
 	out := policies.Policy{
 		Name: p.Name, Match: p.Match, Keep: policies.Keep(p.Keep), Field: p.Field,
-		Dedupe: p.Dedupe, Check: p.Check, MaxBytes: int64(p.MaxBytes),
+		Dedupe: p.Dedupe, Check: p.Check, MaxBytes: int64(p.MaxBytes), Grammar: p.Grammar.spec(), Unknown: p.Unknown,
 	}
 	if p.Array != nil {
 		out.Array = &arrays.Spec{Kind: p.Array.Kind, Time: p.Array.Time, Columns: p.Array.Columns}

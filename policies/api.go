@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"weir/arrays"
+	"weir/catalog"
 	"weir/streams"
+	"weir/tags"
 )
 
 // Errors that callers test for.
@@ -57,6 +59,11 @@ type Policy struct {
 	// holds frames of the forward protocol back to back; Router.Entries opens
 	// them.
 	Check string
+	// Grammar says what tags name; nil takes every tag for the name of its
+	// stream and asks for no data supply.
+	Grammar *tags.Spec
+	// Unknown takes data of supplies and products that nobody defined.
+	Unknown bool
 	// MaxBytes bounds one batch; 0 is the listener's bound.
 	MaxBytes int64
 }
@@ -105,8 +112,11 @@ type Kept struct {
 type Options struct {
 	Policies []Policy       // in order; none is Default
 	Streams  *streams.Store // may be nil where only Route and Explain are asked
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Catalog is asked before data is taken by a policy with a grammar; nil
+	// lets it all in.
+	Catalog *catalog.Store
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Default is the policy of a weir without configuration: every tag, verbatim.

@@ -14,6 +14,9 @@ func (r *Router) Target(name string) (*streams.Stream, Policy, error) {
 	if err != nil {
 		return nil, Policy{}, err
 	}
+	if rt.name != name {
+		return nil, Policy{}, fmt.Errorf("%w: policy %q keeps the tag %q in the stream %q: upload to that", ErrTag, rt.rule.Name, short(name), rt.name)
+	}
 	if p := rt.rule.Policy; p.Check == CheckEnvelope {
 		return nil, Policy{}, fmt.Errorf("%w: policy %q keeps frames of the forward protocol (check: envelope), no files: use another name", ErrData, p.Name)
 	}
@@ -36,15 +39,18 @@ func (r *Router) Of(st *streams.Stream) (Policy, bool) {
 // bind gives the stream of a route and makes it when it is missing. A stream
 // keeps the policy that made it: its bytes mean what that policy says.
 func (r *Router) bind(rt *route) (*streams.Stream, error) {
+	if err := r.admit(rt); err != nil {
+		return nil, err
+	}
 	if st := rt.stream.Load(); st != nil {
 		return st, nil
 	}
-	st, err := r.streams.Create(rt.tag, rt.rule.Name)
+	st, err := r.streams.Create(rt.name, rt.rule.Name)
 	if errors.Is(err, streams.ErrName) {
 		return nil, fmt.Errorf("%w: %w", ErrTag, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("policies: make stream %q: %w", rt.tag, err)
+		return nil, fmt.Errorf("policies: make stream %q: %w", rt.name, err)
 	}
 	if err := r.owned(rt, st); err != nil {
 		return nil, err
@@ -60,7 +66,7 @@ func (r *Router) owned(rt *route, st *streams.Stream) error {
 		return nil
 	}
 	return fmt.Errorf("%w: stream %q was made by policy %q and policy %q cannot add to it: use another tag, or change the order or the patterns of the policies",
-		ErrConflict, short(rt.tag), owner, rt.rule.Name)
+		ErrConflict, short(rt.name), owner, rt.rule.Name)
 }
 
 // inherits tells whether a rule goes on with streams of an owner that is not

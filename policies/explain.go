@@ -1,6 +1,9 @@
 package policies
 
-import "weir/streams"
+import (
+	"weir/streams"
+	"weir/tags"
+)
 
 // A Trial is one policy's pattern tried on a tag.
 type Trial struct {
@@ -18,7 +21,9 @@ type Explanation struct {
 	Trials []Trial `json:"trials"` // in the order of the configuration
 	Policy string  `json:"policy,omitempty"`
 	Stream string  `json:"stream,omitempty"` // where batches are kept, dead letters included
-	Error  string  `json:"error,omitempty"`  // why the policy does not take them
+	// Meaning is what the policy's grammar reads in the tag.
+	Meaning *tags.Meaning `json:"meaning,omitempty"`
+	Error   string        `json:"error,omitempty"` // why the policy does not take them
 }
 
 // Explain tries each pattern on a tag, in order. A router without a store does
@@ -36,8 +41,10 @@ func (r *Router) Explain(tag string) Explanation {
 	}
 	rt, err := r.find(target{tag: tag})
 	if err == nil {
-		e.Stream = tag
-		err = r.ownedNow(rt)
+		e.Stream, e.Meaning = rt.name, rt.meaning
+		if err = r.wouldAdmit(rt); err == nil {
+			err = r.ownedNow(rt)
+		}
 		if err != nil {
 			e.Stream = deadName + "." + rt.rule.Name
 		}
@@ -54,7 +61,7 @@ func (r *Router) ownedNow(rt *route) error {
 	if r.streams == nil {
 		return nil
 	}
-	if st, ok := r.streams.Stream(rt.tag); ok {
+	if st, ok := r.streams.Stream(rt.name); ok {
 		return r.owned(rt, st)
 	}
 	return nil

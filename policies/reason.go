@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 
+	"weir/catalog"
 	"weir/streams"
 )
 
@@ -16,7 +17,7 @@ func failureOf(err error) string {
 	switch {
 	case errors.Is(err, streams.ErrNoSpace):
 		return "no-space"
-	case errors.Is(err, streams.ErrClosed):
+	case errors.Is(err, streams.ErrClosed), errors.Is(err, catalog.ErrClosed):
 		return "closing"
 	case errors.Is(err, streams.ErrUnknown):
 		return "outcome-unknown"
@@ -37,6 +38,9 @@ func reasonOf(err error) string {
 		{ErrConflict, "other-policy"},
 		{ErrTooLarge, "too-large"},
 		{ErrData, "bad-data"},
+		{catalog.ErrUnknownSupply, "unknown-supply"},
+		{catalog.ErrUnknownProduct, "unknown-product"},
+		{catalog.ErrState, "not-open"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

@@ -13,7 +13,9 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"weir/catalog"
 	"weir/streams"
+	"weir/tags"
 )
 
 // maxRoutes bounds how many tags are remembered with their policy and stream.
@@ -24,6 +26,7 @@ type Router struct {
 	rules   []*rule
 	names   map[string]*rule
 	streams *streams.Store
+	catalog *catalog.Store // may be nil
 	routes  *lru.Cache[target, *route]
 	now     func() time.Time
 	log     *slog.Logger
@@ -36,7 +39,8 @@ type Router struct {
 type rule struct {
 	Policy
 	pattern *Pattern
-	dedupe  []byte // Dedupe, for keys
+	grammar *tags.Grammar // nil for none
+	dedupe  []byte        // Dedupe, for keys
 	dead    atomic.Pointer[streams.Stream]
 	counts  counts
 }
@@ -47,10 +51,14 @@ type target struct{ policy, tag string }
 // A route is where batches of a target go. rule is nil where no policy takes
 // the tag; stream is set once it is bound.
 type route struct {
-	rule   *rule
-	tag    string
-	id     []byte // the tag, for keys
-	stream atomic.Pointer[streams.Stream]
+	rule    *rule
+	name    string        // of the stream
+	id      []byte        // the tag, for keys
+	meaning *tags.Meaning // nil without a grammar
+	// admitted is one more than the epoch of the catalog in which it took the
+	// data.
+	admitted atomic.Uint64
+	stream   atomic.Pointer[streams.Stream]
 }
 
 // New checks the policies and makes a router.
@@ -59,7 +67,7 @@ func New(o Options) (*Router, error) {
 		o.Policies = []Policy{Default()}
 	}
 	r := &Router{
-		names: make(map[string]*rule), streams: o.Streams,
+		names: make(map[string]*rule), streams: o.Streams, catalog: o.Catalog,
 		now: o.Now, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 	}
 	if r.now == nil {
@@ -90,6 +98,11 @@ func (r *Router) addRule(p Policy) error {
 	}
 	p.Keep, p.Dedupe = cmp.Or(p.Keep, Verbatim), cmp.Or(p.Dedupe, DedupeChunk)
 	ru := &rule{Policy: p, pattern: pattern, dedupe: []byte(p.Dedupe)}
+	if p.Grammar != nil {
+		if ru.grammar, err = p.Grammar.Compile(); err != nil {
+			return err
+		}
+	}
 	r.rules, r.names[p.Name] = append(r.rules, ru), ru
 	return nil
 }
@@ -130,7 +143,7 @@ func (r *Router) find(t target) (*route, error) {
 			return nil, err
 		}
 		tag := strings.Clone(t.tag) // the caller's bytes may be gone after Keep
-		rt = &route{tag: tag, id: []byte(tag), rule: r.names[t.policy]}
+		rt = &route{name: tag, id: []byte(tag), rule: r.names[t.policy]}
 		if t.policy == "" {
 			rt.rule = r.match(tag)
 		} else if rt.rule == nil {
@@ -139,6 +152,9 @@ func (r *Router) find(t target) (*route, error) {
 		name := ""
 		if t.policy != "" {
 			name = rt.rule.Name
+		}
+		if err := rt.read(tag); err != nil {
+			return nil, err
 		}
 		r.routes.Add(target{policy: name, tag: tag}, rt)
 	}

@@ -59,6 +59,13 @@ func (p Policy) Validate() map[string]error {
 	if p.MaxBytes < 0 {
 		set("max_bytes", errors.New("below zero: write a size such as 8MiB, or 0 for the listener's bound"))
 	}
+	if p.Grammar != nil {
+		for key, err := range p.Grammar.Validate() {
+			set("grammar."+key, err)
+		}
+	} else if p.Unknown {
+		set("unknown", errors.New("means nothing without a grammar, since every tag is taken then: remove it, or write grammar"))
+	}
 	if p.Array != nil {
 		for key, err := range p.Array.Validate() {
 			set("array."+key, err)

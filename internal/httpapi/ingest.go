@@ -33,6 +33,9 @@ func (r *request) checkIngest() error {
 	if length := r.body.length; length > in.wireLimit(r) {
 		return tooLarge(in.limit)
 	}
+	if err := r.s.Policies.Takes(in.policy.Name, in.query.tag); err != nil {
+		return err
+	}
 	return r.checkSpace()
 }
 

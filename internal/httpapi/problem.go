@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/arrays"
+	"weir/catalog"
 	"weir/lake"
 	"weir/policies"
 	"weir/streams"
@@ -57,6 +58,13 @@ var conditions = []struct {
 	{policies.ErrConflict, 409, "other-policy"},
 	{policies.ErrNoRecords, 400, "no-records"},
 	{policies.ErrNotRecord, 422, "not-a-record"},
+	{catalog.ErrUnknownSupply, 404, "unknown-supply"},
+	{catalog.ErrUnknownProduct, 404, "unknown-product"},
+	{catalog.ErrState, 409, "not-open"},
+	{catalog.ErrNotFound, 404, "not-found"},
+	{catalog.ErrConflict, 409, "conflict"},
+	{catalog.ErrInvalid, 400, "bad-data"},
+	{catalog.ErrClosed, 503, "closing"},
 	{streams.ErrNoSpace, 507, "no-space"},
 	{streams.ErrUnknown, 503, "outcome-unknown"},
 	{streams.ErrClosed, 503, "closing"},

@@ -33,6 +33,7 @@ var (
 	routeArray    = &route{name: "array", serve: (*request).readArray, policies: (*request).policyOfArray}
 	routeArrays   = &route{name: "arrays", serve: (*request).listArrays}
 	routeAPI      = &route{name: "api", serve: (*request).api}
+	routeCatalog  = &route{name: "catalog", anyMethod: true, serve: (*request).serveCatalog}
 	routeJobs     = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
 	routeHealth   = &route{name: "health", open: true, serve: (*request).health}
 	routeReady    = &route{name: "ready", open: true, serve: (*request).ready}
@@ -49,7 +50,7 @@ var (
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeAPI, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
+		routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -72,7 +73,10 @@ func routeFor(method string, t target) *route {
 	if found := lakeRoute(method, t); found != nil {
 		return found
 	}
-	if _, ok := t.under("/api"); ok {
+	if path, ok := t.under("/api"); ok {
+		if isCatalog(path) {
+			return routeCatalog
+		}
 		return routeAPI
 	}
 	switch t.path {

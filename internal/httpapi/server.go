@@ -17,6 +17,7 @@ import (
 
 	"weir/access"
 	"weir/arrays"
+	"weir/catalog"
 	"weir/lake"
 	"weir/policies"
 	"weir/streams"
@@ -30,6 +31,8 @@ type Options struct {
 	Jobs     Jobs // nil serves no /api/job and no /api/session
 	// Private are streams that are as if they were not there.
 	Private []string
+	// Catalog holds data supplies, products and ingestions; nil has none.
+	Catalog *catalog.Store
 	// Access knows who may do what; nil lets everybody do everything.
 	Access *access.Guard
 	// JobUsers says that Jobs has users of its own, whom it asks itself.

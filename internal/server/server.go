@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/arrays"
+	"weir/catalog"
 	"weir/conf"
 	"weir/forward"
 	"weir/internal/httpapi"
@@ -40,6 +41,7 @@ type Server struct {
 	log     *slog.Logger
 
 	streams   *streams.Store
+	catalog   *catalog.Store // nil where no policy has a grammar
 	router    *policies.Router
 	arrays    *arrays.Store
 	jobs      *jobs.Engine
@@ -87,6 +89,7 @@ func Start(o Options) (_ *Server, err error) {
 		{"data folder", s.startFolder},
 		{"engine", s.startEngine},
 		{"streams", s.startStreams},
+		{"catalog", s.startCatalog},
 		{"policies", s.startPolicies},
 		{"arrays", s.startArrays},
 		{"jobs", s.startJobs},
@@ -197,7 +200,7 @@ func (s *Server) startStreams() (_ func(context.Context) error, err error) {
 }
 
 func (s *Server) startPolicies() (_ func(context.Context) error, err error) {
-	s.router, err = policies.New(policies.Options{Policies: s.conf.Router(), Streams: s.streams, Log: s.log})
+	s.router, err = policies.New(policies.Options{Policies: s.conf.Router(), Streams: s.streams, Catalog: s.catalog, Log: s.log})
 	return nil, err
 }
 
@@ -272,7 +275,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	h := s.conf.HTTP
 	s.http, err = httpapi.New(httpapi.Options{
 		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
-		Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
+		Catalog: s.catalog, Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
 		Deployments: s.shownDeployments, Private: []string{master.StateStream}, // instances' parameters, passwords among them
 		Metrics: m.Write, Version: s.version, Log: s.log,
 		Lake: s.lake, LakePolicy: s.conf.Lake.Policy,

@@ -20,7 +20,7 @@ const target = "streams/"
 func (s *Server) defineTransform() error {
 	return s.jobs.Define(jobs.Action{Name: transform, Run: func(ctx context.Context, name string) (bool, error) {
 		st, ok := s.streams.Stream(strings.TrimPrefix(name, target))
-		if !ok {
+		if !ok || s.held(st) {
 			return false, nil
 		}
 		spec := s.arrayOf(st)
@@ -55,7 +55,7 @@ func accountsArray() *arrays.Spec {
 
 // wake queues the transform of a stream from which an array is built.
 func (s *Server) wake(st *streams.Stream) error {
-	if s.arrayOf(st) == nil {
+	if s.arrayOf(st) == nil || s.held(st) {
 		return nil
 	}
 	return s.jobs.Wake(transform, target+st.Name())
