@@ -19,6 +19,9 @@ func Ensure(ctx context.Context, dir string, command ...string) (*Client, error)
 	if err == nil || !errors.Is(err, ErrAbsent) || len(command) == 0 {
 		return c, err
 	}
+	if err := closeInherited(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("supervise: folder: %w", err)
 	}

@@ -40,7 +40,8 @@ type Program struct {
 	// folder must exist. It is created owned by User.
 	Log string `json:"log,omitempty"`
 	// LogBytes is the size at which the log is renamed to Log.1, Log.1 to
-	// Log.2 and so on; default 100 kB. LogBackups is how many there are.
+	// Log.2 and so on; default 100 kB. LogBackups is how many there are;
+	// default 1, -1 is none.
 	LogBytes   int64 `json:"log_bytes,omitempty"`
 	LogBackups int   `json:"log_backups,omitempty"`
 
@@ -73,7 +74,7 @@ type User struct {
 
 // Limits bound a program; 0 is no limit.
 type Limits struct {
-	// Processes, threads counted, by cgroup; where there is none, RLIMIT_NPROC,
+	// Processes, threads counted, by cgroup, and 16 at least; where there is none, RLIMIT_NPROC,
 	// which counts all processes of the user.
 	Processes int64 `json:"processes,omitempty"`
 	// Memory in bytes, by cgroup only.
@@ -149,7 +150,7 @@ func (p Program) check() error {
 	default:
 		return fmt.Errorf("%w: %q has restart %q; there are never, unexpected, always", ErrProgram, p.Name, p.Restart)
 	}
-	if p.StartSeconds < 0 || p.StartRetries < 0 || p.StopSeconds < 0 || p.LogBytes < 0 || p.LogBackups < 0 || p.Umask < 0 || p.Umask > 0o777 || p.StopSignal < 0 || p.StopSignal > 64 {
+	if p.StartSeconds < 0 || p.StartRetries < 0 || p.StopSeconds < 0 || p.LogBytes < 0 || p.LogBackups < -1 || p.LogBackups > 100 || p.Umask < 0 || p.Umask > 0o777 || p.StopSignal < 0 || p.StopSignal > 64 {
 		return fmt.Errorf("%w: %q has a setting out of range", ErrProgram, p.Name)
 	}
 	return nil
