@@ -46,7 +46,7 @@ var imports = map[string][]string{
 	"internal/httpapi": {"access", "catalog", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake", "forward", "records"},
 	"internal/ini":     {},
 	"records":          {"forward"},
-	"slap":             {},
+	"slap":             {"internal/ini"},
 	"slap/deploy":      {"slap"},
 	"slap/authority":   {},
 	"slap/master":      {"slap", "slap/authority", "streams", "internal/ini"},

@@ -73,3 +73,40 @@ func toCertificate(v any) (Certificate, error) {
 	}
 	return Certificate{Text(d, "certificate"), Text(d, "key")}, nil
 }
+
+// A CertificateInfo is a certificate that counts, without its text.
+type CertificateInfo struct {
+	Kind      string `json:"kind"` // computer, user, instance
+	Name      string `json:"name"` // of an instance: the computer's
+	Partition string `json:"partition,omitempty"`
+	Serial    string `json:"serial"`
+	At        int64  `json:"at"` // when it was issued, Unix seconds
+}
+
+// A Shown is all that weir's own master knows: what "slapos proxy show" tells
+// of slapproxy. Rows are those of docs/format/slap.md.
+type Shown struct {
+	Computers, Partitions, Shared, Forwarded []map[string]any
+	Certificates                             []CertificateInfo
+}
+
+// Show asks weir's own master for all that it knows; other masters do not
+// answer it.
+func (c *Client) Show(ctx context.Context) (*Shown, error) {
+	b, err := c.Get(ctx, "/weir/show", nil)
+	if err != nil {
+		return nil, err
+	}
+	v := new(Shown)
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("slap: /weir/show: the answer is not what was expected: %w", err)
+	}
+	return v, nil
+}
+
+// Revoke ends a certificate that weir's own master issued; partition is "" but
+// for an instance's.
+func (c *Client) Revoke(ctx context.Context, kind, name, partition string) error {
+	_, err := c.Post(ctx, "/weir/revoke", url.Values{"kind": {kind}, "name": {name}, "partition": {partition}})
+	return err
+}

@@ -21,7 +21,7 @@ line, library and nodes talk unchanged.`,
 	c.AddCommand(newSlapMaster(),
 		newSlapSupply("supply", slap.Available, "Ask a computer to install a release"),
 		newSlapSupply("remove", slap.Destroyed, "Ask a computer to remove a release"),
-		newSlapRequest(), newSlapList(), newSlapInfo(), newSlapStatus())
+		newSlapRequest(), newSlapList(), newSlapInfo(), newSlapStatus(), newSlapShow(), newSlapRevoke(), newSlapConfigure())
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nTry: %s --help", err, c.CommandPath()) // 2 means "please wait" here
 	})

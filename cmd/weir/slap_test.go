@@ -48,7 +48,11 @@ func slapRun(t *testing.T, url string, args ...string) (string, int) {
 	var out bytes.Buffer
 	root := newRoot()
 	root.SetOut(&out)
-	root.SetArgs(spread(append(append([]string{"slap"}, args...), "--master", url)))
+	args = append([]string{"slap"}, args...)
+	if url != "" {
+		args = append(args, "--master", url)
+	}
+	root.SetArgs(spread(args))
 	err := root.ExecuteContext(context.Background())
 	var e exit
 	switch {
@@ -90,6 +94,9 @@ func TestSlapCommands(t *testing.T) {
 		{`info a"b`, 1, "quotes"},
 		{"status local", 0, "0 of 1 partitions are free"},
 		{"status absent", 1, "not registered"},
+		{"show", 0, "instance  local  slappart0  -  first  started  -  http://sr/monitor.cfg"},
+		{"show --json", 0, `"Certificates": []`},
+		{"revoke computer local", 1, "has no certificate"},
 		{"remove product.monitor local", 0, "is to be destroyed"},
 	} {
 		if out, code := slapRun(t, url, strings.Fields(c.args)...); code != c.code || !strings.Contains(out, c.text) {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -22,14 +24,15 @@ const exitWait = 2
 
 // A slapCall is what all commands that ask a master have in common.
 type slapCall struct {
-	master, ca, cert, key, token string
-	json                         bool
+	master, config, ca, cert, key, token string
+	json                                 bool
 }
 
 const defaultMaster = "http://127.0.0.1:5000/"
 
 func (s *slapCall) flags(c *cobra.Command) {
-	c.Flags().StringVar(&s.master, "master", "", "`URL` of the master (default $WEIR_SLAP_MASTER, else "+defaultMaster+")")
+	c.Flags().StringVar(&s.master, "master", "", "`URL` of the master (default $WEIR_SLAP_MASTER, else what --cfg says, else "+defaultMaster+")")
+	c.Flags().StringVar(&s.config, "cfg", "", "client's configuration `FILE` (default $SLAPOS_CLIENT_CONFIGURATION, else ~/.slapos/slapos-client.cfg where it is)")
 	c.Flags().StringVar(&s.ca, "ca", "", "`FILE` of certificates that the master's is signed by (default the system's)")
 	c.Flags().StringVar(&s.cert, "cert", "", "`FILE` of the client's certificate")
 	c.Flags().StringVar(&s.key, "key", "", "`FILE` of its key")
@@ -37,22 +40,54 @@ func (s *slapCall) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&s.json, "json", false, "answer in JSON")
 }
 
+// client joins the flags, the environment and the configuration file.
 func (s *slapCall) client() (*slap.Client, error) {
-	o := slap.ClientOptions{URL: s.master, CA: s.ca, Cert: s.cert, Key: s.key}
-	if o.URL == "" {
-		o.URL = os.Getenv("WEIR_SLAP_MASTER")
+	o, err := s.options()
+	if err != nil {
+		return nil, err
 	}
-	if o.URL == "" {
-		o.URL = defaultMaster
+	for to, flag := range map[*string]string{&o.CA: s.ca, &o.Cert: s.cert, &o.Key: s.key} {
+		if flag != "" {
+			*to = flag
+		}
 	}
 	if s.token != "" {
-		b, err := os.ReadFile(s.token)
-		if err != nil {
-			return nil, fmt.Errorf("slap: token: %w", err)
+		if o.Token, err = readToken(s.token); err != nil {
+			return nil, err
 		}
-		o.Token = strings.TrimSpace(string(b))
 	}
 	return slap.NewClient(o)
+}
+
+// options gives what the environment and the configuration file say. Where a
+// master is named, the file, which is about another one, is read only when it
+// is named as well.
+func (s *slapCall) options() (o slap.ClientOptions, err error) {
+	url := cmp.Or(s.master, os.Getenv("WEIR_SLAP_MASTER"))
+	if s.config != "" || url == "" {
+		file, err := clientConfig(s.config)
+		if err == nil {
+			o, err = slap.LoadClientConfig(file)
+		}
+		named := s.config != "" || os.Getenv("SLAPOS_CLIENT_CONFIGURATION") != ""
+		if err != nil && (named || !errors.Is(err, fs.ErrNotExist)) {
+			return o, err
+		}
+	}
+	o.URL = cmp.Or(url, o.URL, defaultMaster)
+	return o, nil
+}
+
+func readToken(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("slap: token: %w", err)
+	}
+	t := strings.TrimSpace(string(b))
+	if t == "" {
+		return "", fmt.Errorf("slap: token: %s is empty", file)
+	}
+	return t, nil
 }
 
 // release gives the URL of product.NAME, and any other text as it is.

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,14 +172,9 @@ func (s *slapMaster) access() (a master.Access, _ error) {
 	if s.token == "" {
 		return a, nil
 	}
-	b, err := os.ReadFile(s.token)
-	if err != nil {
-		return a, fmt.Errorf("slap: token: %w", err)
-	}
-	if a.Token = strings.TrimSpace(string(b)); a.Token == "" {
-		return a, fmt.Errorf("slap: token: %s is empty", s.token)
-	}
-	return a, nil
+	var err error
+	a.Token, err = readToken(s.token)
+	return a, err
 }
 
 // writeAddress tells other programs where a master with port 0 listens.

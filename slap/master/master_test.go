@@ -264,6 +264,21 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestProduct: an alias that nobody looked up is the product's release.
+func TestProduct(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{Products: map[string]string{"demo": sr}})
+	b.formatNode(theNode, 1)
+	b.must(b.Supply(ctx, sr, theNode, slap.Available))
+	b.must(b.Supply(ctx, "product.demo", theNode, slap.Destroyed))
+	b.must(b.Supply(ctx, "product.none", theNode, slap.Available))
+	c, err := b.Computer(ctx, theNode)
+	if b.must(err); len(c.Releases) != 2 || c.Releases[0].State != slap.Destroyed || c.Releases[1].URL != "product.none" {
+		t.Errorf("%+v", c.Releases)
+	}
+}
+
 // TestShared: a shared instance lives in its host's list.
 func TestShared(t *testing.T) {
 	t.Parallel()

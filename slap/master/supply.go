@@ -2,6 +2,7 @@ package master
 
 import (
 	"slices"
+	"strings"
 )
 
 func (m *Master) postSupply(c *call) (any, error) {
@@ -13,8 +14,18 @@ func (m *Master) postSupply(c *call) (any, error) {
 		}
 		*to = v
 	}
+	url = m.product(url)
 	err := m.supply(c, id, url, state)
 	return text("Supplied '" + url + "' to be " + state), err
+}
+
+// product gives the release of product.NAME, and any other text as it is: the
+// slapos tools look the name up themselves, but for "slapos remove".
+func (m *Master) product(url string) string {
+	if name, ok := strings.CutPrefix(url, "product."); ok && m.o.Products[name] != "" {
+		return m.o.Products[name]
+	}
+	return url
 }
 
 // supply asks a node to install or to remove a release. The node need not be
