@@ -56,6 +56,8 @@ type Options struct {
 	Work func(what string, do func() error) error
 	Now  func() time.Time // default time.Now
 	Log  *slog.Logger     // default discards
+
+	together int // up to how many streams a fold writes side by side; for tests
 }
 
 // A Key identifies an append to one stream, for all time that Options allow:

@@ -10,7 +10,7 @@ import (
 // then belongs to the committer.
 type batch struct {
 	order uint32
-	buf   []byte // room for the header, then the data
+	mem   []byte // room for a block of the log and the header, then the data
 	meta  []byte
 	recs  []takenRecord
 	keys  []keyID
@@ -177,7 +177,7 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 		extendRecord(b.meta, b.last, len(r.Data))
 	}
 	if up == nil {
-		b.buf = append(b.buf, r.Data...)
+		b.mem = append(b.mem, r.Data...)
 	}
 	if r.Key != (Key{}) {
 		id := keyID{st.id, r.Key}
@@ -186,7 +186,7 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 		s.keys.put(id, keyPlace{off, uint32(st.tip.generation), b.order}, now)
 	}
 	st.tip.length += n
-	b.full = len(b.buf)+len(b.meta) >= s.batchBytes
+	b.full = len(b.mem)+len(b.meta) >= s.batchBytes
 	res.Generation, res.Offset, res.Err = st.tip.generation, off, errFilling
 }
 
@@ -228,7 +228,7 @@ func (b *batch) extends(st *Stream, r *Record, up *staged) bool {
 func (b *batch) begin(st *Stream, r *Record, up *staged, n int64) {
 	rec := logRecord{
 		stream: st.id, generation: st.tip.generation, offset: st.tip.length, length: n, appends: 1,
-		reset: r.Reset && st.defined, data: len(b.buf),
+		reset: r.Reset && st.defined, data: len(b.mem) - blockBytes,
 	}
 	if up != nil {
 		up.taken = true

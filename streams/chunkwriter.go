@@ -2,6 +2,7 @@ package streams
 
 import (
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"path"
@@ -9,10 +10,32 @@ import (
 	"weir/internal/vfs"
 )
 
+// A foldRecord is a record of the segment that is being folded. There may be
+// hundreds of thousands, so it is small.
+type foldRecord struct {
+	upload     *upload
+	offset     int64
+	length     int64
+	generation uint64
+	pos        uint32 // of its bytes in the segment
+	stream     uint32
+	appends    uint32
+	damaged    bool
+}
+
+// foldData is the bytes of a record, where they were read already.
+type foldData struct {
+	bytes []byte
+	crc   uint32
+	known bool // crc is known
+}
+
 // A chunkWriter appends to the chunk files of one stream.
 type chunkWriter struct {
 	f          *folder
 	st         *Stream
+	entry      entry // what the manifest will say
+	piece      *vfs.Piece
 	generation uint64
 	folded     fold
 	cur        chunk // the last chunk
@@ -23,8 +46,57 @@ type chunkWriter struct {
 	changed    []chunk
 }
 
-// record adds the bytes of a record where it lies, in the log or in uploads/.
-func (w *chunkWriter) record(r *foldRecord) error {
+// newWriter begins to write what a segment has of a stream, from a piece of
+// memory that is the writer's until it is closed.
+func (f *folder) newWriter(id uint32, piece *vfs.Piece) (*chunkWriter, error) {
+	st := f.s.byNumber(id)
+	if st == nil {
+		return nil, fmt.Errorf("stream %d is not known", id)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	w := &chunkWriter{f: f, st: st, piece: piece, generation: st.durable.generation, folded: st.folded}
+	if n := len(st.chunks); n > 0 {
+		w.cur = st.chunks[n-1]
+		w.started = true
+	}
+	w.entry = entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, drop: st.dropping}
+	return w, nil
+}
+
+// done ends the writing of a stream.
+func (w *chunkWriter) done() error {
+	if err := w.end(); err != nil {
+		return w.fault(err)
+	}
+	w.entry.length, w.entry.records, w.entry.chunks = w.folded.length, w.folded.records, w.changed
+	w.f.entries = append(w.f.entries, w.entry)
+	w.f.moved = append(w.f.moved, w.st)
+	return nil
+}
+
+func (w *chunkWriter) fault(err error) error { return fmt.Errorf("stream %q: %w", w.st.name, err) }
+
+// record adds the bytes of a record: those that are given, or else those that
+// lie in the log or in uploads/.
+func (w *chunkWriter) record(r *foldRecord, data foldData) error {
+	if r.generation < w.generation {
+		if r.upload != nil {
+			w.f.gone = append(w.f.gone, r.upload.id)
+		}
+		return nil
+	}
+	if r.generation > w.generation {
+		return w.fault(fmt.Errorf("generation %d is not known", r.generation))
+	}
+	if err := w.add(r, data); err != nil {
+		return w.fault(err)
+	}
+	return nil
+}
+
+// add is record for the present generation.
+func (w *chunkWriter) add(r *foldRecord, data foldData) error {
 	end := r.offset + r.length
 	if end < w.folded.length || end == w.folded.length && r.length > 0 {
 		return nil
@@ -42,7 +114,7 @@ func (w *chunkWriter) record(r *foldRecord) error {
 			return err
 		}
 	}
-	if err := w.copy(int64(r.pos), r.length); err != nil {
+	if err := w.copy(r, data); err != nil {
 		return err
 	}
 	w.cur.records += int64(r.appends)
@@ -114,28 +186,34 @@ func (w *chunkWriter) close() {
 	}
 }
 
-// copy moves bytes of the segment to the end of the last chunk.
-func (w *chunkWriter) copy(pos, n int64) error {
+// copy moves the bytes of a record to the end of the last chunk.
+func (w *chunkWriter) copy(r *foldRecord, data foldData) error {
 	if w.file == nil {
 		if err := w.openFile(); err != nil {
 			return err
 		}
 	}
-	for n > 0 {
-		part, err := w.out.Next(n)
+	if data.known {
+		w.cur.crc = joinCRC(w.cur.crc, data.crc, r.length)
+	}
+	for at := int64(0); at < r.length; {
+		part, err := w.out.Next(r.length - at)
 		if err != nil {
 			return err
 		}
-		if _, err := w.f.seg.file.ReadAt(part, pos); err != nil {
+		if data.bytes != nil {
+			copy(part, data.bytes[at:])
+		} else if _, err := w.f.seg.file.ReadAt(part, int64(r.pos)+at); err != nil {
 			return err
 		}
 		w.out.Advance(len(part))
-		w.cur.crc = crc32.Update(w.cur.crc, castagnoli, part)
-		w.cur.length += int64(len(part))
-		w.f.bytes += int64(len(part))
-		pos += int64(len(part))
-		n -= int64(len(part))
+		if !data.known {
+			w.cur.crc = crc32.Update(w.cur.crc, castagnoli, part)
+		}
+		at += int64(len(part))
 	}
+	w.cur.length += r.length
+	w.f.bytes += r.length
 	return nil
 }
 
@@ -159,7 +237,7 @@ func (w *chunkWriter) openFile() error {
 	if err != nil {
 		return err
 	}
-	w.file, w.out = file, vfs.NewSequential(s.o.FS, name, file, w.cur.length, w.f.piece)
+	w.file, w.out = file, vfs.NewSequential(s.o.FS, name, file, w.cur.length, w.piece)
 	return nil
 }
 

@@ -12,12 +12,18 @@ const (
 	backoffMax = 5 * time.Second
 )
 
-func (s *Store) newBatch(buf, meta []byte, recs []takenRecord, keys []keyID) *batch {
+// newBatch makes a batch, of the memory of one that is done where there is one.
+func (s *Store) newBatch(old *batch) *batch {
 	s.order++
-	if cap(buf) < batchHeader {
-		buf = make([]byte, batchHeader, 64<<10)
+	b := &batch{order: s.order, done: make(chan struct{})}
+	if old != nil {
+		clear(old.recs)
+		b.mem, b.meta, b.recs, b.keys = old.mem, old.meta[:0], old.recs[:0], old.keys[:0]
+	} else {
+		b.mem = make([]byte, 64<<10) // from this size on Go aligns memory to pages, which makes copies of the kernel faster
 	}
-	return &batch{order: s.order, buf: buf[:batchHeader], meta: meta[:0], recs: recs[:0], keys: keys[:0], done: make(chan struct{})}
+	b.mem = b.mem[:blockBytes+batchHeader]
+	return b
 }
 
 // commitLoop writes one batch after the other while the next is filled.
@@ -58,13 +64,8 @@ func (s *Store) nextBatch() *batch {
 		return nil
 	}
 	s.syncing = b
-	if p := s.spare; p != nil {
-		clear(p.recs)
-		s.filling = s.newBatch(p.buf, p.meta, p.recs, p.keys)
-		s.spare = nil
-	} else {
-		s.filling = s.newBatch(nil, nil, nil, nil)
-	}
+	s.filling = s.newBatch(s.spare)
+	s.spare = nil
 	if s.roomCh != nil {
 		close(s.roomCh)
 		s.roomCh = nil
@@ -89,11 +90,11 @@ func (s *Store) room(b *batch) <-chan struct{} {
 
 func (s *Store) writeBatch(b *batch, now time.Time) (*segment, int64, error) {
 	s.waitForFold()
-	info := batchInfo{time: now.UnixNano(), dataLen: len(b.buf) - batchHeader, metaLen: len(b.meta), records: len(b.recs)}
-	b.buf = append(b.buf, b.meta...)
+	info := batchInfo{time: now.UnixNano(), dataLen: len(b.mem) - blockBytes - batchHeader, metaLen: len(b.meta), records: len(b.recs)}
+	b.mem = append(b.mem, b.meta...)
 	was := s.log.cur
 	start := time.Now()
-	seg, pos, err := s.log.write(b.buf, info)
+	seg, pos, err := s.log.write(b.mem, info)
 	if err == nil {
 		s.timing.observe(time.Since(start).Seconds())
 	}
@@ -142,7 +143,7 @@ func (s *Store) fail(b *batch, cause error) {
 	s.forget(b)
 	s.forget(next)
 	s.syncing = nil
-	s.filling = s.newBatch(nil, nil, nil, nil)
+	s.filling = s.newBatch(nil)
 	if s.roomCh != nil {
 		close(s.roomCh)
 		s.roomCh = nil

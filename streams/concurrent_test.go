@@ -265,7 +265,7 @@ func TestApplyTwice(t *testing.T) {
 		t.Fatalf("%+v became %+v", before, after)
 	}
 	w := chunkWriter{generation: 2, folded: fold{100, 2}}
-	if err := w.record(&foldRecord{generation: 2, offset: 50, length: 50, appends: 1}); err != nil || w.folded != (fold{100, 2}) || w.dirty {
+	if err := w.record(&foldRecord{generation: 2, offset: 50, length: 50, appends: 1}, foldData{}); err != nil || w.folded != (fold{100, 2}) || w.dirty {
 		t.Fatalf("folded twice: %+v %v", w.folded, err)
 	}
 }

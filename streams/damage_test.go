@@ -205,20 +205,20 @@ func TestTornTail(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
 	o := small(mem)
-	var dead atomic.Bool
+	var dead atomic.Pointer[string] // the present segment
 	o.FS = &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
-		if dead.Load() {
-			if op.Size == sectorBytes { // no header of a next segment cuts it off
+		if seg := dead.Load(); seg != nil {
+			if op.Name != *seg { // no header of a next segment cuts it off
 				return &vfs.Fault{Err: errors.New("killed")}
 			}
-			return &vfs.Fault{Err: errors.New("killed"), Partly: 1024}
+			return &vfs.Fault{Err: errors.New("killed"), Partly: 2048}
 		}
 		return nil
 	}}
 	s := mustOpen(t, "data", o)
 	st := mustCreate(t, s, "a")
 	mustAppend(t, s, Record{Stream: st, Data: []byte("kept")})
-	dead.Store(true)
+	dead.Store(&s.log.cur.name)
 	res := make([]Result, 1)
 	if s.Append(context.Background(), []Record{{Stream: st, Data: make([]byte, 3000)}}, res) == nil {
 		t.Fatal("acknowledged by a dead disk")

@@ -44,11 +44,11 @@ func insist(s *Store, c *handClock, r Record) (Result, error) {
 
 // faultScript is a life of a store in one goroutine: appends, a reset, large
 // appends, uploads, folds, a restart. It gives what each stream must hold.
-func faultScript(fs vfs.FS, c *handClock) (map[string][]byte, error) {
+func faultScript(fs vfs.FS, c *handClock, together int) (map[string][]byte, error) {
 	want := map[string][]byte{}
 	for round := range 2 {
 		o := small(fs)
-		o.Now = c.now
+		o.Now, o.together = c.now, together
 		s, err := Open("data", o)
 		for range 5 {
 			if err == nil {
@@ -179,7 +179,7 @@ func TestFaultAtEachCall(t *testing.T) {
 					mu.Unlock()
 					return &fault
 				}}
-				want, err := faultScript(fs, newHandClock())
+				want, err := faultScript(fs, newHandClock(), 1+int(n%3))
 				if err == nil {
 					err = checkWant(mem.CrashClone(rand.New(rand.NewPCG(uint64(n), 1))), want)
 				}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 
 	"weir/internal/vfs"
 )
@@ -14,24 +13,10 @@ import (
 // the file system to sync all.
 const fewFiles = 32
 
-// A foldRecord is a record of the segment that is being folded. There may be
-// hundreds of thousands, so it is small.
-type foldRecord struct {
-	upload     *upload
-	offset     int64
-	length     int64
-	generation uint64
-	pos        uint32 // of its bytes in the segment
-	stream     uint32
-	appends    uint32
-	damaged    bool
-}
-
 // A folder moves the bytes of one segment to chunk files.
 type folder struct {
 	s       *Store
 	seg     *segment
-	recs    []foldRecord
 	keys    []storedKey
 	keyTime int64
 	bad     []badRange
@@ -40,7 +25,6 @@ type folder struct {
 	open    []vfs.File // chunk files to sync
 	dirs    map[string]bool
 	gone    []uint64 // uploads of a generation that is gone
-	piece   *vfs.Piece
 	bytes   int64
 }
 
@@ -48,16 +32,13 @@ type folder struct {
 // manifest has the change, nothing of it counts, and doing it again writes
 // the same bytes to the same places.
 func (s *Store) foldOldest(seg *segment) error {
-	f := &folder{s: s, seg: seg, dirs: map[string]bool{}, piece: vfs.NewPiece()}
+	f := &folder{s: s, seg: seg, dirs: map[string]bool{}}
 	defer f.close()
-	if err := f.collect(); err != nil {
-		return fmt.Errorf("fold segment %d: %w", seg.generation, err)
+	if err := f.move(); err != nil {
+		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
 	}
 	if err := f.setAside(); err != nil {
 		return err
-	}
-	if err := f.streams(); err != nil {
-		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
 	}
 	if err := f.sync(); err != nil {
 		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))
@@ -75,47 +56,6 @@ func (s *Store) foldOldest(seg *segment) error {
 	return nil
 }
 
-// streams moves the records of one stream after the other.
-func (f *folder) streams() error {
-	order := make([]uint64, len(f.recs)) // stream and place in recs
-	for i := range f.recs {
-		order[i] = uint64(f.recs[i].stream)<<32 | uint64(i)
-	}
-	slices.Sort(order)
-	for i := 0; i < len(order); {
-		n := i + 1
-		for n < len(order) && order[n]>>32 == order[i]>>32 {
-			n++
-		}
-		if err := f.stream(order[i:n]); err != nil {
-			return err
-		}
-		i = n
-	}
-	return nil
-}
-
-// collect reads the segment's records and keys.
-func (f *folder) collect() error {
-	sc := scanner{file: f.seg.file, size: f.seg.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
-	_, bad, err := sc.scan(func(pos int64, b batchInfo, buf []byte) error {
-		if f.keyTime == 0 {
-			f.keyTime = b.time
-		}
-		meta := buf[batchHeader+b.dataLen : b.size()]
-		return parseRecords(meta, b, func(r logRecord) error {
-			eachKey(&r, func(id keyID, p keyPlace) { f.keys = append(f.keys, storedKey{id, p}) })
-			f.recs = append(f.recs, foldRecord{
-				upload: r.upload, offset: r.offset, length: r.length, generation: r.generation,
-				pos: uint32(pos) + uint32(r.data), stream: r.stream, appends: r.appends, damaged: b.damaged,
-			})
-			return nil
-		})
-	})
-	f.bad = bad
-	return err
-}
-
 // setAside keeps what is damaged in the segment.
 func (f *folder) setAside() error {
 	for _, b := range f.bad {
@@ -125,47 +65,6 @@ func (f *folder) setAside() error {
 			return err
 		}
 	}
-	return nil
-}
-
-// stream moves the records of one stream; the low halves of order are their
-// places in recs.
-func (f *folder) stream(order []uint64) error {
-	id := uint32(order[0] >> 32)
-	st := f.s.byNumber(id)
-	if st == nil {
-		return fmt.Errorf("stream %d is not known", id)
-	}
-	st.mu.Lock()
-	w := chunkWriter{f: f, st: st, generation: st.durable.generation, folded: st.folded}
-	if n := len(st.chunks); n > 0 {
-		w.cur = st.chunks[n-1]
-		w.started = true
-	}
-	e := entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, drop: st.dropping}
-	st.mu.Unlock()
-	defer w.close()
-	for _, at := range order {
-		r := &f.recs[uint32(at)]
-		if r.generation < w.generation {
-			if r.upload != nil {
-				f.gone = append(f.gone, r.upload.id)
-			}
-			continue
-		}
-		if r.generation > w.generation {
-			return fmt.Errorf("stream %q: generation %d is not known", st.name, r.generation)
-		}
-		if err := w.record(r); err != nil {
-			return fmt.Errorf("stream %q: %w", st.name, err)
-		}
-	}
-	if err := w.end(); err != nil {
-		return fmt.Errorf("stream %q: %w", st.name, err)
-	}
-	e.length, e.records, e.chunks = w.folded.length, w.folded.records, w.changed
-	f.entries = append(f.entries, e)
-	f.moved = append(f.moved, st)
 	return nil
 }
 

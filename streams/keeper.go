@@ -34,9 +34,12 @@ func (s *Store) keep() error {
 			return nil
 		default:
 		}
+		// First a free segment, so that no commit has to make one meanwhile. A
+		// disk without room for it may get some by folding.
+		err := s.log.spare()
 		seg := s.log.oldest(s.o.LiveSegments)
 		if seg == nil {
-			return s.log.spare()
+			return err
 		}
 		if err := s.o.Work("fold", func() error { return s.foldOldest(seg) }); err != nil {
 			return err

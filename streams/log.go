@@ -21,9 +21,10 @@ type segLog struct {
 	size int64
 	now  func() time.Time
 
-	last cut      // the end of the log: where the next segment says this one counts to
-	next uint64   // the next generation
-	cur  *segment // nil makes the next write begin a segment
+	out  blockWriter // writes to cur
+	last cut         // the end of the log: where the next segment says this one counts to
+	next uint64      // the next generation
+	cur  *segment    // nil makes the next write begin a segment
 
 	mu     sync.Mutex
 	live   map[uint32]*segment // by generation, full ones and the present one
@@ -36,20 +37,20 @@ type segLog struct {
 // segmentRecords bounds the index of a segment in memory.
 func (l *segLog) segmentRecords() int { return int(l.size / 128) }
 
-// write commits a batch: when it returns nil, the batch is on stable storage.
-// After an error the next write begins a new segment, which cuts this one
-// where it was before.
-func (l *segLog) write(buf []byte, b batchInfo) (*segment, int64, error) {
-	if l.cur == nil || l.cur.pos+int64(len(buf)) > l.size-sectorBytes || l.cur.records > l.segmentRecords() {
+// write commits a batch, which mem holds behind room for one block: when it
+// returns nil, the batch is on stable storage. After an error the next write
+// begins a new segment, which cuts this one where it was before.
+func (l *segLog) write(mem []byte, b batchInfo) (*segment, int64, error) {
+	if l.cur == nil || l.cur.pos+b.size() > l.size-sectorBytes || l.cur.records > l.segmentRecords() {
 		if err := l.roll(); err != nil {
 			return nil, 0, err
 		}
 	}
 	s := l.cur
 	b.generation, b.salt, b.seq = s.generation, s.salt, s.seq
-	putBatchHeader(buf, b)
 	pos := s.pos
-	_, err := s.file.WriteAt(buf, pos)
+	putBatchHeader(mem[blockBytes:], b)
+	err := l.out.write(mem, pos)
 	if err == nil {
 		err = s.file.Datasync()
 	}
@@ -57,7 +58,7 @@ func (l *segLog) write(buf []byte, b batchInfo) (*segment, int64, error) {
 		l.retire()
 		return nil, 0, fmt.Errorf("write to the log: %w", err)
 	}
-	s.pos = alignSector(pos + int64(len(buf)))
+	s.pos = alignSector(pos + b.size())
 	s.seq++
 	s.records += b.records
 	l.last.pos = s.pos
@@ -86,11 +87,8 @@ func (l *segLog) roll() error {
 	rand.Read(salt[:])
 	s.segHeader = segHeader{generation: l.next, salt: binary.LittleEndian.Uint64(salt[:]), prev: l.last, time: l.now().UnixNano()}
 	l.next++
-	h := s.encode()
-	_, err = s.file.WriteAt(h, l.size-sectorBytes)
-	if err == nil {
-		_, err = s.file.WriteAt(h, 0)
-	}
+	l.out = blockWriter{file: s.file, size: l.size}
+	err = l.out.begin(s.encode())
 	if err == nil {
 		err = s.file.Datasync()
 	}
@@ -129,10 +127,7 @@ func (l *segLog) create(name string) (*segment, error) {
 	if err != nil {
 		return nil, noSpace(fmt.Errorf("make a log segment: %w", err))
 	}
-	zero := make([]byte, min(1<<20, l.size))
-	for at := int64(0); at < l.size && err == nil; at += int64(len(zero)) {
-		_, err = f.WriteAt(zero[:min(int64(len(zero)), l.size-at)], at)
-	}
+	err = writeZeros(l.fs, name, f, l.size)
 	if err == nil {
 		err = f.Datasync()
 	}

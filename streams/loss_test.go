@@ -52,8 +52,8 @@ func TestUploadBesideDamage(t *testing.T) {
 	check(s, st)
 
 	mem, s, st = begin()
-	flip(t, mem, s.log.cur.name, 512) // the batch's header
 	mustAppend(t, s, Record{Stream: st, Data: []byte("more")})
+	flip(t, mem, s.log.cur.name, 512) // the batch's header
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

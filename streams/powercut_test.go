@@ -82,6 +82,7 @@ func (w *cutWorld) run(t *testing.T, n int64) *vfs.Mem {
 		return nil
 	}}
 	o := small(fs)
+	o.together = 4 + 8*int(w.seed%2)
 	s, err := Open("data", o)
 	if err != nil {
 		<-cut
@@ -246,9 +247,9 @@ func TestKillThenPowerCut(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		mem := vfs.NewMem(1 << 40)
-		var dead atomic.Bool
+		var dead atomic.Pointer[string] // the present segment, once the process is about to die
 		fs := &vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
-			if dead.Load() && (op.Kind != "WriteAt" || op.Size == sectorBytes) {
+			if seg := dead.Load(); seg != nil && (op.Kind != "WriteAt" || op.Name != *seg) {
 				return &vfs.Fault{Err: errors.New("killed")}
 			}
 			return nil
@@ -256,7 +257,7 @@ func TestKillThenPowerCut(t *testing.T) {
 		s := mustOpen(t, "data", small(fs))
 		st := mustCreate(t, s, "a")
 		mustAppend(t, s, Record{Stream: st, Data: identified(1, 3000), Key: Key{1}})
-		dead.Store(true)
+		dead.Store(&s.log.cur.name)
 		res := make([]Result, 1)
 		if err := s.Append(context.Background(), []Record{{Stream: st, Data: identified(2, 3000), Key: Key{2}}}, res); !errors.Is(err, ErrUnknown) {
 			t.Fatalf("an append that was not synced: %v", err)

@@ -41,7 +41,7 @@ func (s *Store) takeBelt() *belt {
 		if b.free == nil {
 			b.free = make(chan *beltPiece, beltPieces)
 			for range beltPieces {
-				b.free <- &beltPiece{Piece: vfs.NewPiece()}
+				b.free <- &beltPiece{Piece: vfs.NewPiece(mib)}
 			}
 		}
 		return b

@@ -47,6 +47,7 @@ type Store struct {
 	handles     *handles
 	manifest    manifestFile
 	state       manifestState // of the manifest; the keeper's
+	crowded     bool          // many streams were in the segment folded last; the keeper's
 	free        atomic.Int64
 	freeChecked int64
 	uploadID    atomic.Uint64
@@ -84,6 +85,9 @@ func (o Options) withDefaults() (Options, error) {
 		if *p == 0 {
 			*p = v
 		}
+	}
+	if o.together == 0 {
+		o.together = togetherMost
 	}
 	large, live, keys := int64(o.LargeBytes), int64(o.LiveSegments), int64(o.Keys)
 	def(&o.SegmentBytes, 64*mib)
@@ -127,7 +131,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("streams: open %s: %w", dir, err), s.release())
 	}
-	s.filling = s.newBatch(nil, nil, nil, nil)
+	s.filling = s.newBatch(nil)
 	s.refreshFree()
 	go s.commitLoop()
 	go s.keeperLoop()
@@ -310,12 +314,16 @@ func (s *Store) Names(prefix, after string, limit int) []string {
 	return s.names.list(prefix, after, limit)
 }
 
+// foldBehind is how many segments more than LiveSegments may be full before
+// commits wait for a fold: each takes space, and time to make.
+const foldBehind = 2
+
 // waitForFold holds the committer back while folding is far behind.
 func (s *Store) waitForFold() {
 	for {
 		ch := s.folded.wait()
 		full, _ := s.log.counts()
-		if full <= 2*s.o.LiveSegments+2 || s.foldFailed.Load() {
+		if full <= s.o.LiveSegments+foldBehind || s.foldFailed.Load() {
 			return
 		}
 		select {

@@ -5,8 +5,6 @@ import "unsafe"
 const (
 	// block is what direct writes are aligned to: offset, length and memory.
 	block = 4096
-	// pieceBytes is how much a Sequential holds back.
-	pieceBytes = 1 << 20
 	// leastDirect is the least that is worth a direct write: the disk's answer
 	// is waited for.
 	leastDirect = 256 << 10
@@ -15,14 +13,14 @@ const (
 // A Piece is memory for direct writes.
 type Piece struct{ b []byte }
 
-// NewPiece makes one, aligned for direct writes.
-func NewPiece() *Piece {
-	b := make([]byte, pieceBytes+block)
+// NewPiece makes one of a multiple of 4 KiB, aligned for direct writes.
+func NewPiece(size int) *Piece {
+	b := make([]byte, size+block)
 	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (block - 1)
-	return &Piece{b[skip : skip+pieceBytes : skip+pieceBytes]}
+	return &Piece{b[skip : skip+size : skip+size]}
 }
 
-// Bytes are the whole piece, 1 MiB.
+// Bytes are the whole piece.
 func (p *Piece) Bytes() []byte { return p.b }
 
 // A Sequential writes one after the other what will not be read soon, in

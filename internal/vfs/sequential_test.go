@@ -33,7 +33,7 @@ func TestSequentialWritesTheSameBytesEveryWay(t *testing.T) {
 func sequential(t *testing.T, fs FS, r *rand.Rand) {
 	t.Helper()
 	name := path.Join(t.TempDir(), "f")
-	p := NewPiece()
+	p := NewPiece([]int{256 << 10, 1 << 20}[r.IntN(2)])
 	var want []byte
 	for range 3 {
 		file, err := fs.OpenFile(name)
