@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,12 +49,16 @@ type decoder struct {
 	frame    frame // the one that is being decoded
 	msgs     []Message
 	arena    arena
+	asked    []byte     // the tag that Options.Check was asked for last
+	answer   CheckLevel // and what it said
+	known    bool       // that was in this batch
 }
 
 // reset forgets the messages of the last batch.
 func (d *decoder) reset() {
 	clear(d.msgs)
 	d.msgs = d.msgs[:0]
+	d.known = false
 	d.arena.reset(keepArena)
 }
 
@@ -85,7 +90,7 @@ func (d *decoder) fill(m *Message, f *frame, raw []byte) (err error) {
 		m.Tag, m.Signal = d.tag(nil), 0
 		m.Bad = []Bad{{BadTag, "the tag is no text", raw}}
 		return nil
-	case d.o.Check != nil && d.o.Check(d.tag(tag)) == CheckEnvelope:
+	case d.o.Check != nil && d.level(tag) == CheckEnvelope:
 		m.Tag = d.tag(tag)
 		return d.envelope(f, m, raw, tag)
 	case m.Mode == ModeMessage:
@@ -104,6 +109,16 @@ func (d *decoder) fill(m *Message, f *frame, raw []byte) (err error) {
 		d.count.mismatched.Add(1)
 	}
 	return d.annotate(m)
+}
+
+// level is how much of the messages of a tag is to be checked. It asks once
+// for messages of one tag that follow each other.
+func (d *decoder) level(tag []byte) CheckLevel {
+	if !d.known || !bytes.Equal(tag, d.asked) {
+		d.asked, d.known = append(d.asked[:0], tag...), true
+		d.answer = d.o.Check(d.tag(tag))
+	}
+	return d.answer
 }
 
 // tag applies the settings to a tag.

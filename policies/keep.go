@@ -15,6 +15,8 @@ type work struct {
 	res    []streams.Result
 	claims []claim // one for each of recs
 	text   []byte  // of the batches that are not kept as they came
+	asked  target  // of the batch before
+	route  *route  // where that goes; nil when nowhere
 }
 
 // maxIdle is the largest buffer that is kept for the next call.
@@ -51,6 +53,7 @@ func (w *work) reset() {
 	clear(w.res)
 	clear(w.claims)
 	w.recs, w.res, w.claims, w.text = w.recs[:0], w.res[:0], w.claims[:0], w.text[:0]
+	w.asked, w.route = target{}, nil
 	if cap(w.text) > maxIdle {
 		w.text = nil
 	}
@@ -58,7 +61,7 @@ func (w *work) reset() {
 
 // prepare adds the records of one batch to the work, or sets its Err.
 func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
-	rt, err := r.find(target{policy: b.Policy, tag: b.Tag})
+	rt, err := w.find(r, target{policy: b.Policy, tag: b.Tag})
 	var ru *rule
 	if err == nil {
 		ru = rt.rule
@@ -87,6 +90,17 @@ func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
 		w.add(rec, claim{batch: i, rule: ru, records: int64(out.records)})
 	}
 	r.bury(w, i, b, k, ru, id, append(out.bad, refusedParts(b)...))
+}
+
+// find is Router.find, which is not asked again for batches of one target that
+// follow each other.
+func (w *work) find(r *Router, t target) (*route, error) {
+	if w.route != nil && w.asked == t {
+		return w.route, nil
+	}
+	rt, err := r.find(t)
+	w.asked, w.route = t, rt
+	return rt, err
 }
 
 func (w *work) add(rec streams.Record, c claim) {

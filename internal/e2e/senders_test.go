@@ -201,7 +201,7 @@ func goLogger(t *testing.T, w *weir, name string, c fluent.Config) {
 	var got []event
 	deadline := time.Now().Add(patience)
 	for len(got) < n && time.Now().Before(deadline) {
-		a, err := ask("GET", w.url("/streams/"+stream), nil)
+		a, err := ask("GET", w.url("/streams/"+stream+w.query), nil)
 		if err == nil && a.Status == 200 {
 			got = events(t, a.Body)
 		}

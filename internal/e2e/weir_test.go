@@ -33,6 +33,7 @@ type weir struct {
 	cmd     *exec.Cmd
 	exited  chan error
 	log     string // file that all processes of this folder write to
+	query   string // with which streams are read
 }
 
 // acceptance are the arguments for the policies raw, numbers, wavs and metrics.
@@ -275,7 +276,7 @@ func (w *weir) put(name string, body []byte) {
 // stream gives all bytes of a stream, none where it is missing.
 func (w *weir) stream(name string) []byte {
 	w.t.Helper()
-	a := w.do("GET", "/streams/"+name, nil)
+	a := w.do("GET", "/streams/"+name+w.query, nil)
 	switch a.Status {
 	case http.StatusOK:
 		return a.Body
