@@ -19,14 +19,15 @@ type Embedded struct {
 	mu      sync.Mutex
 	entries map[string]string // id by path
 	taken   map[string]bool
-	free    pathHeap      // paths that can be taken, and some that are gone
-	change  chan struct{} // closed when there is more to take
+	lent    map[string]*time.Timer // taken by an executor that was lent them before this process began
+	free    pathHeap               // paths that can be taken, and some that are gone
+	change  chan struct{}          // closed when there is more to take
 	waiting int
 	closed  bool
 }
 
 func newEmbedded(s *Store, folder string) *Embedded {
-	return &Embedded{store: s, folder: folder, entries: map[string]string{}, taken: map[string]bool{}, change: make(chan struct{})}
+	return &Embedded{store: s, folder: folder, entries: map[string]string{}, lent: map[string]*time.Timer{}, taken: map[string]bool{}, change: make(chan struct{})}
 }
 
 // pathHeap gives the least path first: priority, then number.
@@ -66,6 +67,37 @@ func (q *Embedded) remove(path string) {
 	defer q.mu.Unlock()
 	delete(q.entries, path)
 	delete(q.taken, path)
+	delete(q.lent, path)
+}
+
+// hold keeps an entry for the executor that it was lent to before this process
+// began, for as long as that may go on with it.
+func (q *Embedded) hold(path string, lease time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.taken[path] = true
+	q.lent[path] = time.AfterFunc(lease, func() {
+		q.mu.Lock()
+		_, still := q.lent[path]
+		delete(q.lent, path)
+		q.mu.Unlock()
+		if still {
+			q.untake(path)
+		}
+	})
+}
+
+// adopt gives an entry that is held to its executor.
+func (q *Embedded) adopt(path, id string) (Lock, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	timer, held := q.lent[path]
+	if !held || q.entries[path] != id {
+		return nil, false
+	}
+	timer.Stop()
+	delete(q.lent, path)
+	return &embeddedLock{q: q, path: path, id: id}, true
 }
 
 // idle tells whether an entry is there and nobody's.

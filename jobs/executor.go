@@ -26,7 +26,7 @@ type API interface {
 type ExecutorOptions struct {
 	Name    string
 	Threads int // jobs at the same time; default 1
-	Queue   Queue
+	Queue   Taker
 	API     API
 	// Actions finds an action by its name.
 	Actions func(name string) (Work, bool)
@@ -130,6 +130,20 @@ func (t *thread) set(job string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.job, t.since = job, time.Now()
+}
+
+// Status tells what the executor does.
+func (x *Executor) Status() ExecutorStatus {
+	s := ExecutorStatus{Name: x.o.Name, Threads: x.o.Threads, Done: x.done.Load(), Running: []string{}}
+	for i := range x.threads {
+		t := &x.threads[i]
+		t.mu.Lock()
+		if t.job != "" {
+			s.Running = append(s.Running, t.job)
+		}
+		t.mu.Unlock()
+	}
+	return s
 }
 
 // Describe writes what each thread does.

@@ -18,12 +18,17 @@ type Queue interface {
 	// Put adds an entry, durable when it returns, and gives its path,
 	// "/job/entries/entry-PPP-SSSSSSSSSS".
 	Put(ctx context.Context, id string, priority int) (path string, err error)
-	// Take waits for a free entry and locks it.
-	Take(ctx context.Context) (Lock, error)
+	Taker
 	// Entries gives the paths of all entries with the ids of their jobs.
 	Entries(ctx context.Context) (map[string]string, error)
 	// Holds tells whether an entry is still there.
 	Holds(ctx context.Context, path string) (bool, error)
+}
+
+// A Taker is a Queue as an executor needs it.
+type Taker interface {
+	// Take waits for a free entry and locks it.
+	Take(ctx context.Context) (Lock, error)
 }
 
 // A Lock is an entry that nobody else can take.

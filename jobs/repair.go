@@ -80,12 +80,22 @@ func (s *Store) Cleanup(ctx context.Context, age time.Duration) (int, error) {
 type StoreStats struct {
 	Jobs           map[State]int64
 	Entries, Taken int64 // of the embedded queues
+	Oldest         int64 // for how long the oldest QUEUED job has waited, in s
 }
 
 // Stats counts jobs and entries.
 func (s *Store) Stats() StoreStats {
 	st := StoreStats{Jobs: map[State]int64{Queued: 0, Running: 0, Success: 0, Failed: 0}}
-	s.each(func(j *Job) { st.Jobs[j.State]++ })
+	oldest := ""
+	s.each(func(j *Job) {
+		st.Jobs[j.State]++
+		if j.State == Queued && (oldest == "" || j.Created < oldest) {
+			oldest = j.Created
+		}
+	})
+	if made, err := time.Parse(stampLayout, oldest); err == nil {
+		st.Oldest = max(0, int64(s.o.Now().Sub(made)/time.Second))
+	}
 	for _, q := range []*Embedded{s.queue, s.own} {
 		entries, taken, _ := q.Counts()
 		st.Entries += int64(entries)

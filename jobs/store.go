@@ -23,8 +23,11 @@ type StoreOptions struct {
 	// Own tells the actions that only this process can run. Their jobs have a
 	// queue of their own, OwnQueue; nil is none.
 	Own func(action string) bool
-	Now func() time.Time // default time.Now
-	Log *slog.Logger     // default discards
+	// Lease is for how long a job that ran in another process when this one
+	// ended is left to its executor; default 30 s.
+	Lease time.Duration
+	Now   func() time.Time // default time.Now
+	Log   *slog.Logger     // default discards
 }
 
 // A Store keeps job resources durably: each change is an event in a stream,
@@ -83,6 +86,12 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	}
 	if err := s.journal.replay(s.apply, bad); err != nil {
 		return nil, err
+	}
+	orDefault(&s.o.Lease, 30*time.Second)
+	for path, id := range s.queue.all() {
+		if j := s.jobs[id]; j != nil && j.State == Running && j.Executor != "" && !strings.HasPrefix(j.Executor, LocalPrefix) {
+			s.queue.hold(path, s.o.Lease)
+		}
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	go s.commit()

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"weir/conf"
 	"weir/jobs"
 	"weir/jobs/cimi"
-	"weir/jobs/zookeeper"
 )
 
 // An engine is what the commands of the job engine have in common; the flags
@@ -41,7 +41,7 @@ func (e *engine) serverFlags(c *cobra.Command) {
 func (e *engine) flags(c *cobra.Command) {
 	e.serverFlags(c)
 	f := c.Flags()
-	f.StringSliceVar(&e.zk, "zk-hosts", []string{"127.0.0.1:2181"}, "ZooKeeper's `HOST:PORT`s")
+	f.StringSliceVar(&e.zk, "zk-hosts", nil, "ZooKeeper's `HOST:PORT`s (default what the gateway says: its own queue, or where it has one; 127.0.0.1:2181 with a server of SlipStream)")
 	f.StringVar(&e.name, "name", "", "`NAME` of this process (default HOST-PID)")
 	f.DurationVar(&e.session, "zk-timeout", 30*time.Second, "timeout of the session with ZooKeeper")
 }
@@ -53,33 +53,13 @@ func (e *engine) client() (*cimi.Client, error) {
 	return cimi.NewClient(cimi.ClientOptions{URL: e.url, User: e.user, Password: e.password, Insecure: e.insecure})
 }
 
-// open logs in and starts a session with ZooKeeper.
-func (e *engine) open(ctx context.Context, log *slog.Logger) (*cimi.Client, *zookeeper.Client, error) {
-	if e.name == "" {
-		host, _ := os.Hostname()
-		e.name = fmt.Sprintf("%s-%d", host, os.Getpid())
-	}
-	api, err := e.client()
-	if err != nil {
-		return nil, nil, exit{exitUsage, err.Error()}
-	}
-	if err := api.Login(ctx); err != nil {
-		return nil, nil, exit{exitUsage, err.Error()} // as SlipStream's engine: 2 is an error at the start
-	}
-	queue, err := zookeeper.Open(zookeeper.Options{Hosts: e.zk, Timeout: e.session, Log: log})
-	if err != nil {
-		return nil, nil, exit{exitUsage, err.Error()}
-	}
-	return api, queue, nil
-}
-
 func newJobCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "job", GroupID: "operate", Args: cobra.NoArgs,
 		Short: "Run and look at jobs: executors, distributors, the queue",
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newExecutor(), newDistributor(), newJobList(), newJobShow(), newJobRun(), newJobCancel(), newJobLogs(), newJobStacks())
+	c.AddCommand(newExecutor(), newDistributor(), newJobList(), newJobShow(), newJobRun(), newJobCancel(), newJobLogs(), newJobStacks(), newJobExecutors())
 	return c
 }
 
@@ -91,9 +71,9 @@ func newExecutor() *cobra.Command {
 	var es string
 	c := &cobra.Command{
 		Use: "executor", Args: cobra.NoArgs,
-		Short: "Take jobs from ZooKeeper's queue and run their actions",
-		Long: `Take jobs from ZooKeeper's queue and run their actions, beside executors of
-SlipStream or alone. An action is an executable in the folder of --actions,
+		Short: "Take jobs from the queue and run their actions",
+		Long: `Take jobs from the gateway's queue, or from the one in ZooKeeper beside executors
+of SlipStream, and run their actions. An action is an executable in the folder of --actions,
 named after it. It reads the job as JSON on its standard input and reports by
 lines of JSON on its standard output, such as {"progress":50} or
 {"statusMessage":"half way"}; its exit status is the job's return code, and
@@ -102,14 +82,20 @@ WEIR_JOB_AGAIN=true tells it that an earlier attempt did not end.
 SIGTERM: running jobs have --grace to end, then they are released; a second
 one ends at once. SIGHUP loads the actions anew. SIGQUIT and SIGUSR1 print what
 each thread does, with all stacks.`,
-		Example: "  weir job executor --ss-url http://127.0.0.1:8880 --zk-hosts 127.0.0.1:2181 --threads 8 --actions ./actions",
+		Example: "  weir job executor --ss-url http://127.0.0.1:8880 --threads 8 --actions ./actions",
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := logger(conf.Log{Level: "info"}, os.Stderr)
 			found, err := loadActions(actions, log)
 			if err != nil {
 				return exit{exitUsage, err.Error()}
 			}
-			api, queue, err := e.open(c.Context(), log)
+			var running atomic.Pointer[jobs.Executor]
+			api, queue, err := e.open(c.Context(), log, func() (s jobs.ExecutorStatus) {
+				if x := running.Load(); x != nil {
+					s = x.Status()
+				}
+				return s
+			})
 			if err != nil {
 				return err
 			}
@@ -117,9 +103,10 @@ each thread does, with all stacks.`,
 			set := newActionSet(found, api)
 			x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, Threads: threads, Queue: queue, API: api, Actions: set.find,
 				Timeout: timeout, Grace: grace, Log: log})
+			running.Store(x)
 			stop := onSignals(executorProcess{x, set, actions, log}, log)
 			defer stop()
-			log.Info("executor started", "name", e.name, "threads", threads, "zookeeper", strings.Join(e.zk, ","), "server", e.url)
+			log.Info("executor started", "name", e.name, "threads", threads, "queue", queue, "server", e.url)
 			x.Run(c.Context())
 			log.Info("executor ended", "name", e.name)
 			return nil
@@ -175,7 +162,8 @@ func newDistributor() *cobra.Command {
 		Use: "distributor NAME…", Args: cobra.MinimumNArgs(1),
 		Short: "Make jobs at intervals, one leader an action",
 		Long: `Make a job of each named action again and again. Several may run on several
-machines: ZooKeeper elects one that leads an action, beside those of SlipStream.
+machines: one is elected that leads an action, in ZooKeeper beside those of
+SlipStream.
 The names jobs_cleanup (every 24h) and dummy_test_action (every 15s) are known;
 any other is an action and needs --every.`,
 		Example: "  weir job distributor jobs_cleanup\n  weir job distributor collect --every 10m --target connector/a\n  weir job distributor report --every \"30 3 * * mon-fri\"",
@@ -202,7 +190,7 @@ any other is an action and needs --every.`,
 				list = append(list, d)
 			}
 			log := logger(conf.Log{Level: "info"}, os.Stderr)
-			api, queue, err := e.open(c.Context(), log)
+			api, queue, err := e.open(c.Context(), log, func() jobs.ExecutorStatus { return jobs.ExecutorStatus{} })
 			if err != nil {
 				return err
 			}

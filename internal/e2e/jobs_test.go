@@ -30,6 +30,9 @@ func (w *weir) api(method, path, contentType string, body any) (int, map[string]
 		w.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", contentType)
+	if w.cookie != "" {
+		req.Header.Set("Cookie", w.cookie)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)

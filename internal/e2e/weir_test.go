@@ -32,6 +32,7 @@ type weir struct {
 	Forward string // host:port
 	cmd     *exec.Cmd
 	exited  chan error
+	cookie  string // of a session, for api
 	log     string // file that all processes of this folder write to
 	query   string // with which streams are read
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/metrics"
 	"weir/jobs"
 	"weir/jobs/cimi"
 	"weir/jobs/zookeeper"
@@ -37,6 +38,11 @@ func (s *Server) startJobs() (_ func(context.Context) error, err error) {
 		return nil, err
 	}
 	own := s.ownWork()
+	defer func() {
+		if err == nil {
+			s.lender = jobs.NewLender(jobs.LenderOptions{Queue: s.resources.Queue(), Get: s.resources.Get, Log: s.log})
+		}
+	}()
 	s.isOwn = func(action string) bool { return own[action] != nil }
 	if s.resources, err = jobs.OpenStore(jobs.StoreOptions{Streams: s.streams, Queue: queue, Own: s.isOwn, Log: s.log}); err != nil {
 		return nil, err
@@ -157,6 +163,25 @@ func (s *Server) upkeep(ctx context.Context) error {
 	}
 }
 
+// localExecutors tells what the executors of this process do.
+func (s *Server) localExecutors() []jobs.ExecutorStatus {
+	var list []jobs.ExecutorStatus
+	for _, x := range []*jobs.Executor{s.executor, s.own} {
+		if x != nil {
+			st := x.Status()
+			st.Queue, st.Version = "embedded", s.version
+			list = append(list, st)
+		}
+	}
+	return list
+}
+
+// jobStats is what the metrics tell of the job engine.
+func (s *Server) jobStats() metrics.Jobs {
+	remote, lost := s.lender.List()
+	return metrics.Jobs{Derived: s.jobs.Stats(), Kept: s.resources.Stats(), Executors: append(s.localExecutors(), remote...), ExecutorsLost: lost}
+}
+
 // allJobs is the target of work on the jobs themselves.
 const allJobs = "job"
 
@@ -201,12 +226,12 @@ func (m maker) Query(_ context.Context, q jobs.Query) (jobs.Page, error) {
 // name is what this process is called among executors.
 func (s *Server) name() string {
 	host, _ := os.Hostname()
-	return fmt.Sprintf("weir-%s-%d", host, os.Getpid())
+	return fmt.Sprintf("%s%s-%d", jobs.LocalPrefix, host, os.Getpid())
 }
 
 // jobService answers the requests of job engines.
 func (s *Server) jobService() *cimi.Service {
-	o := cimi.Options{Store: s.resources, Derived: s.jobs, Stacks: s.Stacks}
+	o := cimi.Options{Store: s.resources, Derived: s.jobs, Stacks: s.Stacks, Lender: s.lender, Local: s.localExecutors, Hosts: s.conf.Jobs.ZooKeeper}
 	for _, u := range s.conf.Jobs.Users {
 		o.Users = append(o.Users, cimi.User{Name: u.Username, Password: u.Password.Value(), Admin: u.Admin})
 	}

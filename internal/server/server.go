@@ -48,6 +48,7 @@ type Server struct {
 	resources *jobs.Store
 	executor  *jobs.Executor // nil where no actions are configured
 	own       *jobs.Executor // of weir's own actions
+	lender    *jobs.Lender
 	isOwn     func(action string) bool
 	actions   atomic.Pointer[map[string]jobs.Work]
 	http      *httpapi.Server
@@ -262,7 +263,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	m, err := metrics.New(metrics.Sources{
 		Forward: s.forward.Stats, Streams: s.streams.Stats, Policies: s.router.Stats, Arrays: s.arrays.Stats,
 		HTTP: func() httpapi.Stats { return s.http.Stats() }, Version: s.version,
-		Jobs:        func() metrics.Jobs { return metrics.Jobs{Derived: s.jobs.Stats(), Kept: s.resources.Stats()} },
+		Jobs:        s.jobStats,
 		Deployments: s.deployed,
 	})
 	if err != nil {

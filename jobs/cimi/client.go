@@ -37,6 +37,10 @@ type ClientOptions struct {
 // requestTime bounds a request, as it does with SlipStream's client.
 const requestTime = 2 * time.Minute
 
+// maxIdle is how many connections are kept for the next request: each thread of
+// an executor has one.
+const maxIdle = 100
+
 // NewClient makes a client.
 func NewClient(o ClientOptions) (*Client, error) {
 	u, err := url.Parse(o.URL)
@@ -48,6 +52,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 		return nil, err
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = maxIdle
 	if o.Insecure {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}

@@ -75,6 +75,23 @@ func (c *Client) Log(ctx context.Context, id string, attempt int, lines []string
 	return c.do(ctx, http.MethodPost, id+"/log", "application/json", encode(logEntry{attempt, lines}), nil)
 }
 
+// Queue tells where the server's queue is: hosts of ZooKeeper, or the server
+// itself, when it lends its entries. A server of SlipStream tells neither.
+func (c *Client) Queue(ctx context.Context) (hosts []string, lends bool, err error) {
+	var e struct{ Queue *struct{ Hosts []string } }
+	if err = c.do(ctx, http.MethodGet, "cloud-entry-point", "", nil, &e); err != nil || e.Queue == nil {
+		return nil, false, err
+	}
+	return e.Queue.Hosts, len(e.Queue.Hosts) == 0, nil
+}
+
+// Executors lists the executors that the server hears.
+func (c *Client) Executors(ctx context.Context) ([]jobs.ExecutorStatus, error) {
+	var list struct{ Executors []jobs.ExecutorStatus }
+	err := c.do(ctx, http.MethodGet, "executor", "", nil, &list)
+	return list.Executors, err
+}
+
 // Stacks gives what each thread of the server does, as text.
 func (c *Client) Stacks(ctx context.Context) ([]byte, error) {
 	return c.text(ctx, "executor/stacks")

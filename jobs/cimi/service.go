@@ -28,6 +28,12 @@ type Options struct {
 	Derived Derived // nil has none
 	// Users may log in; without any, everybody may do everything.
 	Users []User
+	// Lender lends entries to executors in other processes; nil lends none.
+	Lender *jobs.Lender
+	// Local are the executors of this process.
+	Local func() []jobs.ExecutorStatus
+	// Hosts are those of the ZooKeeper that holds the queue; none is this process.
+	Hosts []string
 	// Stacks writes what each thread does, with its stack; nil writes nothing.
 	Stacks func(io.Writer)
 }
@@ -121,7 +127,7 @@ func failure(r Request, err error) Response {
 		for _, c := range []struct {
 			err    error
 			status int
-		}{{jobs.ErrNotFound, 404}, {jobs.ErrInvalid, 400}, {jobs.ErrConflict, 409}, {jobs.ErrClosed, 503}} {
+		}{{jobs.ErrNotFound, 404}, {jobs.ErrInvalid, 400}, {jobs.ErrConflict, 409}, {jobs.ErrLost, 409}, {jobs.ErrClosed, 503}} {
 			if errors.Is(err, c.err) {
 				f.status = c.status
 			}
@@ -159,6 +165,7 @@ func (s *Service) entryPoint(r Request) (Response, error) {
 	return done(map[string]any{
 		"id": "cloud-entry-point", "resourceURI": "http://sixsq.com/slipstream/1/CloudEntryPoint",
 		"baseURI": "http://" + r.Host + "/api/", "jobs": href("job"), "sessions": href("session"),
+		"executors": href("executor"), "queue": map[string]any{"hosts": append([]string{}, s.o.Hosts...)},
 	})
 }
 
