@@ -56,6 +56,8 @@ type Result struct {
 	Bang string
 
 	anomaly bool // the type of its result in files
+	settled bool // it has answered, or somebody for it
+	empty   bool // it has nothing to say in this mode
 }
 
 // A Summary is what became of all promises of a partition.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A check is one promise to run.
@@ -19,7 +20,7 @@ type check struct {
 }
 
 func (c check) title() string {
-	// Python's splitext leaves leading dots alone.
+	// As Python parts names: leading dots are no ending.
 	name := strings.TrimLeft(c.name, ".")
 	return c.name[:len(c.name)-len(filepath.Ext(name))]
 }
@@ -27,18 +28,38 @@ func (c check) title() string {
 // run runs plugins and executables within the bound.
 func run(ctx context.Context, o Options) (Summary, error) {
 	checks, err := o.checks()
-	if err != nil {
+	if err != nil || len(checks) == 0 {
+		return Summary{}, err
+	}
+	if err := o.prepare(); err != nil {
 		return Summary{}, err
 	}
 	results := make([]*Result, len(checks))
+	var plugins []check
+	var places []int
 	slots := make(chan struct{}, o.Parallel)
 	var all sync.WaitGroup
 	for i, c := range checks {
-		slots <- struct{}{}
+		former, run := o.due(c)
+		switch {
+		case !run:
+			results[i] = former
+		case c.plugin:
+			plugins, places = append(plugins, c), append(places, i)
+		default:
+			all.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				if ctx.Err() == nil {
+					results[i] = o.executable(ctx, c)
+				}
+			})
+		}
+	}
+	if len(plugins) > 0 {
 		all.Go(func() {
-			defer func() { <-slots }()
-			if ctx.Err() == nil {
-				results[i] = o.run(ctx, c)
+			for i, r := range o.plugins(ctx, plugins) {
+				results[places[i]] = r
 			}
 		})
 	}
@@ -46,16 +67,55 @@ func run(ctx context.Context, o Options) (Summary, error) {
 	if err := ctx.Err(); err != nil {
 		return Summary{}, fmt.Errorf("promise: %s: %w", o.ID, err)
 	}
+	return o.sum(checks, results), nil
+}
+
+// sum keeps the results, and tells failures.
+func (o Options) sum(checks []check, results []*Result) Summary {
 	var s Summary
-	for _, r := range results {
+	for i, r := range results {
 		if r == nil || r.Former {
 			s.Skipped++
 		}
-		if r != nil {
-			s.Results = append(s.Results, *r)
+		if r == nil {
+			continue
 		}
+		if !r.Former {
+			o.save(*r)
+			o.trim(checks[i])
+		}
+		if r.Failed {
+			o.Log.Error("promise: failed", "partition", o.ID, "promise", r.Name, "message", r.Message)
+		}
+		s.Results = append(s.Results, *r)
 	}
-	return s, nil
+	return s
+}
+
+// due tells whether a promise is to be run now; if not, its last result is
+// given, where there is one and it counts.
+func (o Options) due(c check) (*Result, bool) {
+	k, ok := o.known(c)
+	if !ok {
+		return nil, true
+	}
+	if o.Anomaly && !k.Anomaly || !o.Anomaly && !k.Tested {
+		return nil, false // the promise is not for this mode
+	}
+	if o.Force || seconds(time.Now()) >= k.Next {
+		return nil, true
+	}
+	r, ok := o.last(c)
+	if !ok {
+		return nil, false
+	}
+	r.Former = true
+	return &r, false
+}
+
+// blank is a result that is still to come.
+func (o Options) blank(c check) *Result {
+	return &Result{Title: c.title(), Name: c.name, Path: c.path, Plugin: c.plugin, Date: time.Now().UTC().Truncate(time.Second)}
 }
 
 // checks lists the promises, plugins first, each sort by name.
@@ -77,10 +137,9 @@ func (o Options) checks() ([]check, error) {
 			if d.plugin && (!strings.HasSuffix(c.name, ".py") || strings.HasPrefix(c.name, "__init__")) {
 				continue
 			}
-			if o.Only != nil && !slices.Contains(o.Only, c.name) {
-				continue
+			if o.Only == nil || slices.Contains(o.Only, c.name) {
+				list = append(list, c)
 			}
-			list = append(list, c)
 		}
 	}
 	return list, nil

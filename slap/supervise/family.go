@@ -30,47 +30,11 @@ func (f family) members() []proc.ID {
 		}
 		return list
 	}
-	all, err := proc.All("/")
-	if err != nil {
-		return nil
-	}
-	led := false // the session's number is still that of our leader
-	for _, s := range all {
-		led = led || s.ID == f.main
-	}
-	ours := map[int]bool{}
-	for _, s := range all {
-		if s.Start < f.main.Start || s.Parent == 2 { // 2 is the parent of the kernel's own
-			continue
-		}
-		ours[s.PID] = led && (s.ID == f.main || s.Session == f.main.PID) || proc.HasEnv(s.PID, f.marker)
-	}
-	for more := true; more; {
-		more = false
-		for _, s := range all {
-			if ours[s.Parent] && !ours[s.PID] && s.Start >= f.main.Start {
-				ours[s.PID], more = true, true
-			}
-		}
-	}
-	var list []proc.ID
-	for _, s := range all {
-		if ours[s.PID] && !s.Dead() {
-			list = append(list, s.ID)
-		}
-	}
-	return list
+	return proc.Tree(f.main, f.marker)
 }
 
 // signal sends a signal to every member.
-func (f family) signal(s syscall.Signal) {
-	for _, id := range f.members() {
-		if h, err := proc.Open(id); err == nil {
-			_ = h.Signal(s)
-			h.Close()
-		}
-	}
-}
+func (f family) signal(s syscall.Signal) { proc.SignalAll(f.members(), s) }
 
 // kill kills every member, those that they make meanwhile as well.
 func (f family) kill() {
