@@ -47,6 +47,7 @@ var imports = map[string][]string{
 	"internal/ini":     {},
 	"records":          {"forward"},
 	"slap":             {"internal/ini"},
+	"internal/push":    {},
 	"slap/deploy":      {"slap"},
 	"slap/authority":   {},
 	"slap/master":      {"slap", "slap/authority", "streams", "internal/ini"},

@@ -251,6 +251,7 @@ func (r *request) uploaded(u upload, kept streams.Upload) error {
 	r.s.uploads.Add(1)
 	h := &r.ctx.Response.Header
 	h.Set(fasthttp.HeaderETag, etag(kept.Generation, kept.Offset+kept.Length))
+	h.Set("Weir-SHA256", answer.SHA256) // a part's answer has no body
 	if kept.Duplicate {
 		h.Set(headerDuplicate, "true")
 	}

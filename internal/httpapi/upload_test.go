@@ -54,6 +54,9 @@ func TestUploadVectorA31(t *testing.T) {
 		}
 		a.wantHeader(t, "X-Explanation", step.explain)
 		a.wantHeader(t, "Range", step.held)
+		if sum := sha256.Sum256([]byte(step.body)); a.status/100 == 2 {
+			a.wantHeader(t, "Weir-SHA256", hex.EncodeToString(sum[:]))
+		}
 		if got := w.content("up.file"); got != step.content {
 			t.Fatalf("%s: the stream holds %q, not %q", step.name, got, step.content)
 		}
