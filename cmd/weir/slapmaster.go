@@ -88,12 +88,14 @@ func (s *slapMaster) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := markDatabase(c.Database, c.Data); err != nil {
-		return err
-	}
 	log := logger(conf.Default().Log, os.Stderr)
 	if err := os.MkdirAll(c.Data, 0o755); err != nil {
 		return fmt.Errorf("slap: data: %w", err)
+	}
+	if s.data == "" { // the data is beside the database
+		if err := markDatabase(c.Database, c.Data); err != nil {
+			return err
+		}
 	}
 	store, err := streams.Open(filepath.Join(c.Data, "streams"), streams.Options{Log: log, SegmentBytes: 8 << 20})
 	if err != nil {

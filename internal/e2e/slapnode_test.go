@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const slapToken = "a token of the end-to-end tests"
@@ -222,15 +221,7 @@ computer_xml = DIR/var/slapos.xml
 	buildout, err := os.ReadFile(filepath.Join("testdata", "slapos_buildout.py"))
 	n.must(err)
 	n.write("buildout", string(buildout))
-	n.t.Cleanup(func() { // the supervisord that slapgrid leaves behind
-		b, err := os.ReadFile(filepath.Join(n.dir, "inst/var/run/supervisord.pid"))
-		if pid, bad := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && bad == nil && pid > 1 {
-			syscall.Kill(pid, syscall.SIGTERM)
-			for end := time.Now().Add(20 * time.Second); syscall.Kill(pid, 0) == nil && time.Now().Before(end); {
-				time.Sleep(50 * time.Millisecond)
-			}
-		}
-	})
+	n.t.Cleanup(func() { stopSupervisor(filepath.Join(n.dir, "inst/var/run/supervisord.pid")) }) // slapgrid leaves it behind
 }
 
 // TestSlapNode: the real slapos commands do with weir's master, over TLS and
