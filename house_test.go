@@ -33,17 +33,18 @@ var imports = map[string][]string{
 	"access":           {},
 	"tags":             {},
 	"catalog":          {"streams"},
+	"buckets":          {"streams"},
 	"streams":          {"internal/vfs"},
 	"arrays/npy":       {},
-	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"}, // forward for the form of entries
-	"policies":         {"streams", "arrays", "forward", "catalog", "tags"},  // forward for the form of entries
+	"arrays":           {"arrays/npy", "forward", "streams", "internal/vfs"},           // forward for the form of entries
+	"policies":         {"streams", "arrays", "forward", "buckets", "catalog", "tags"}, // forward for the form of entries
 	"lake":             {"streams"},
 	"conf":             {"jobs", "access", "catalog", "tags", "policies", "streams", "arrays", "forward"},
 	"jobs":             {"streams"},
 	"jobs/cimi":        {"jobs"},
 	"jobs/queuetest":   {"jobs"},
 	"jobs/zookeeper":   {"jobs"},
-	"internal/httpapi": {"access", "catalog", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake", "forward", "records"},
+	"internal/httpapi": {"access", "buckets", "catalog", "policies", "streams", "arrays", "arrays/npy", "jobs/cimi", "lake", "forward", "records"},
 	"internal/ini":     {},
 	"records":          {"forward"},
 	"slap":             {"internal/ini"},

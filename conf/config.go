@@ -135,6 +135,7 @@ type Policy struct {
 	Name     string   `yaml:"name"`
 	Match    string   `yaml:"match"`
 	Keep     string   `yaml:"keep"`
+	Key      string   `yaml:"key"`
 	Field    string   `yaml:"field"`
 	Grammar  *Grammar `yaml:"grammar"`
 	Unknown  bool     `yaml:"unknown"`

@@ -69,7 +69,7 @@ func (a Arrays) Options() arrays.Options {
 // Policy gives the router's form of a policy.
 func (p Policy) Policy() policies.Policy {
 	out := policies.Policy{
-		Name: p.Name, Match: p.Match, Keep: policies.Keep(p.Keep), Field: p.Field,
+		Name: p.Name, Match: p.Match, Keep: policies.Keep(p.Keep), Field: p.Field, Key: p.Key,
 		Dedupe: p.Dedupe, Check: p.Check, MaxBytes: int64(p.MaxBytes), Grammar: p.Grammar.spec(), Unknown: p.Unknown,
 	}
 	if p.Array != nil {

@@ -39,6 +39,15 @@ const (
 	// Bytes keeps the bytes of each record: a string or binary as it is; of a
 	// map the policy's field, with nothing added.
 	Bytes Keep = "bytes"
+	// Decoded keeps each record as Python's str gives it, with nothing between
+	// them: a string as it is, a map as {'a': 1}.
+	Decoded Keep = "decoded"
+	// Buckets keeps, of the records of a batch with the same key, the policy's
+	// field, joined by line feeds, as the value of that key; see buckets.
+	Buckets Keep = "buckets"
+	// Messages keeps of each record a title, the policy's key, and a payload,
+	// its field.
+	Messages Keep = "messages"
 )
 
 // A Policy is one ingestion policy.
@@ -49,6 +58,10 @@ type Policy struct {
 	// Field of a record that is a map; empty takes the first of message, log,
 	// text, data, value that is there, or the only field.
 	Field string
+	// Key is the field of a record that is the key of its bucket, of which the
+	// last part after a slash counts, or the title of a message; empty is
+	// filepath, and topic.
+	Key string
 	// Array is what is built from the stream; nil is nothing.
 	Array *arrays.Spec
 	// Dedupe is "chunk", the sender's chunk id or Idempotency-Key, or

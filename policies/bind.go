@@ -20,6 +20,9 @@ func (r *Router) Target(name string) (*streams.Stream, Policy, error) {
 	if p := rt.rule.Policy; p.Check == CheckEnvelope {
 		return nil, Policy{}, fmt.Errorf("%w: policy %q keeps frames of the forward protocol (check: envelope), no files: use another name", ErrData, p.Name)
 	}
+	if p := rt.rule.Policy; p.Keep == Buckets || p.Keep == Messages {
+		return nil, Policy{}, fmt.Errorf("%w: policy %q keeps %s, no files: ingest records, or use another name", ErrData, p.Name, p.Keep)
+	}
 	st, err := r.bind(rt)
 	if err != nil {
 		return nil, Policy{}, err

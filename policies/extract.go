@@ -40,7 +40,7 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		if ru.Policy.Keep == Verbatim {
 			return asIs, nil
 		}
-		return ru.decode(w, b.Entries), nil
+		return ru.take(w, b.Entries), nil
 	}
 	if ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics) {
 		return asIs, nil
@@ -51,7 +51,7 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		asIs.records = n
 		return asIs, nil
 	case err == nil:
-		return ru.decode(w, b.Entries), nil
+		return ru.take(w, b.Entries), nil
 	case ru.mustBeEntries(b.Entries):
 		return extracted{}, fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
 	}
@@ -63,7 +63,21 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 // begins most entries; other bytes may.
 func (ru *rule) mustBeEntries(body []byte) bool {
 	const pair = 0x92
-	return ru.Policy.Keep == Verbatim || ru.Policy.Keep == Text && body[0] == pair
+	switch ru.Policy.Keep {
+	case Bytes:
+		return false
+	case Text:
+		return body[0] == pair
+	}
+	return true
+}
+
+// take gives what the policy keeps of entries.
+func (ru *rule) take(w *work, entries []byte) extracted {
+	if ru.Policy.Keep == Buckets || ru.Policy.Keep == Messages {
+		return ru.collect(w, entries)
+	}
+	return ru.decode(w, entries)
 }
 
 // decode takes the text or bytes of each entry. The only entry of a batch is
@@ -71,11 +85,31 @@ func (ru *rule) mustBeEntries(body []byte) bool {
 func (ru *rule) decode(w *work, entries []byte) (out extracted) {
 	start := len(w.text)
 	var alone []byte
+	walk(entries, &out, func(e forward.Entry, only bool) (err error) {
+		if only {
+			if alone, err = ru.whole(e.Record); err == nil && alone != nil {
+				return nil
+			}
+		}
+		w.text, err = ru.appendRecord(w.text, e.Record)
+		return err
+	})
+	if alone != nil {
+		out.data = alone
+		return out
+	}
+	out.data = w.text[start:len(w.text):len(w.text)]
+	return out
+}
+
+// walk gives take each entry, and whether it is the only one, and counts those
+// that it takes; the others are refused.
+func walk(entries []byte, out *extracted, take func(e forward.Entry, only bool) error) {
 	for i := 0; len(entries) > 0; i++ {
 		e, rest, err := forward.Next(entries)
 		if len(rest) == len(entries) {
 			out.refuse("bad-entry", fmt.Sprintf("entry %d: %v", i, err), entries)
-			break
+			return
 		}
 		entries = rest
 		if err != nil {
@@ -86,21 +120,12 @@ func (ru *rule) decode(w *work, entries []byte) (out extracted) {
 			out.refuse(reasonMarker, "a group marker of Fluent Bit, no event", e.Raw)
 			continue
 		}
-		if i == 0 && len(rest) == 0 {
-			alone, err = ru.whole(e.Record)
-			if err == nil && alone != nil {
-				return extracted{data: alone, records: 1}
-			}
-		}
-		w.text, err = ru.appendRecord(w.text, e.Record)
-		if err != nil {
+		if err := take(e, i == 0 && len(rest) == 0); err != nil {
 			out.refuse(fieldReason(err), fmt.Sprintf("entry %d: %v", i, err), e.Raw)
 			continue
 		}
 		out.records++
 	}
-	out.data = w.text[start:len(w.text):len(w.text)]
-	return out
 }
 
 // refuse adds a part; parts of one reason go together.

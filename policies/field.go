@@ -16,6 +16,10 @@ var usualFields = [...]string{"message", "log", "text", "data", "value"}
 // whole gives the record's bytes where they are kept without a change; nil
 // where they have to be put together.
 func (ru *rule) whole(record []byte) ([]byte, error) {
+	if ru.Policy.Keep == Decoded {
+		s, _ := content(record)
+		return s, nil
+	}
 	v, inMap, err := ru.value(record)
 	if err != nil {
 		return nil, err
@@ -29,6 +33,9 @@ func (ru *rule) whole(record []byte) ([]byte, error) {
 
 // appendRecord appends what the policy keeps of a record.
 func (ru *rule) appendRecord(dst, record []byte) ([]byte, error) {
+	if ru.Policy.Keep == Decoded {
+		return appendPlain(dst, record)
+	}
 	v, inMap, err := ru.value(record)
 	if err != nil {
 		return dst, err

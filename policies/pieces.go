@@ -49,7 +49,7 @@ type Pieces struct {
 // is verified.
 func (r *Router) Pieces(ctx context.Context, st *streams.Stream, generation uint64, from, to int64) (*Pieces, error) {
 	p, _ := r.Of(st)
-	if p.Keep == Bytes {
+	if p.Keep == Bytes || p.Keep == Decoded {
 		return nil, fmt.Errorf("%w: policy %q keeps bytes as they come; read them with format=raw", ErrNoRecords, p.Name)
 	}
 	text := p.Keep == Text

@@ -26,7 +26,7 @@ const maxPolicyName = 100
 
 // takes says what a stream must hold for a decoder to read it.
 var takes = map[string][]Keep{
-	"numbers":   {Text, Bytes},
+	"numbers":   {Text, Bytes, Decoded},
 	"wav":       {Bytes},
 	kindMetrics: {Verbatim},
 }
@@ -44,7 +44,7 @@ func (p Policy) Validate() map[string]error {
 	set("name", checkName(p.Name))
 	_, err := ParsePattern(p.Match)
 	set("match", err)
-	set("keep", oneOf(string(p.Keep), "", string(Verbatim), string(Text), string(Bytes)))
+	set("keep", oneOf(string(p.Keep), "", string(Verbatim), string(Text), string(Bytes), string(Decoded), string(Buckets), string(Messages)))
 	set("dedupe", oneOf(p.Dedupe, "", DedupeChunk, DedupeContent))
 	set("check", oneOf(p.Check, "", CheckEntries, CheckEnvelope))
 	if p.Check == CheckEnvelope && p.Keep != Verbatim && p.Keep != "" {
@@ -56,6 +56,10 @@ func (p Policy) Validate() map[string]error {
 	if p.Field != "" && (p.Keep == Verbatim || p.Keep == "") {
 		set("field", errors.New("a policy that keeps verbatim keeps every field: remove field, or write keep: text"))
 	}
+	if p.Field != "" && p.Keep == Decoded {
+		set("field", errors.New("a policy that keeps decoded keeps the whole record: remove field, or write keep: text"))
+	}
+	set("key", p.checkKey())
 	if p.MaxBytes < 0 {
 		set("max_bytes", errors.New("below zero: write a size such as 8MiB, or 0 for the listener's bound"))
 	}

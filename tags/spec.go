@@ -60,7 +60,7 @@ func (s Spec) Validate() map[string]error {
 	}
 	switch {
 	case s.Kind == Prefix && s.Prefix == "":
-		bad["prefix"] = errors.New("is missing: write what each tag begins with, such as ors.")
+		bad["prefix"] = errors.New("is missing: write what each tag begins with, such as ors. or cdn-")
 	case s.Kind == Prefix && s.Product == "":
 		bad["product"] = errors.New("is missing: name the product that the data is")
 	case s.Kind == Custom:

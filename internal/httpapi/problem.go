@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/arrays"
+	"weir/buckets"
 	"weir/catalog"
 	"weir/lake"
 	"weir/policies"
@@ -62,6 +63,7 @@ var conditions = []struct {
 	{catalog.ErrUnknownProduct, 404, "unknown-product"},
 	{catalog.ErrState, 409, "not-open"},
 	{catalog.ErrNotFound, 404, "not-found"},
+	{buckets.ErrNotFound, 404, "not-found"},
 	{catalog.ErrConflict, 409, "conflict"},
 	{catalog.ErrInvalid, 400, "bad-data"},
 	{catalog.ErrClosed, 503, "closing"},

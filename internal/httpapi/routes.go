@@ -32,6 +32,7 @@ var (
 	routeStreams  = &route{name: "streams", serve: (*request).listStreams}
 	routeArray    = &route{name: "array", serve: (*request).readArray, policies: (*request).policyOfArray}
 	routeArrays   = &route{name: "arrays", serve: (*request).listArrays}
+	routeBuckets  = &route{name: "buckets", anyMethod: true, serve: (*request).serveBuckets, policies: (*request).policyOfBuckets}
 	routeAPI      = &route{name: "api", serve: (*request).api}
 	routeCatalog  = &route{name: "catalog", anyMethod: true, serve: (*request).serveCatalog}
 	routeJobs     = &route{name: "jobs", anyMethod: true, serve: (*request).serveJobs}
@@ -50,7 +51,7 @@ var (
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
+		routeBuckets, routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -66,6 +67,9 @@ func routeFor(method string, t target) *route {
 			return routeArrays
 		}
 		return routeArray
+	}
+	if name, ok := t.under(bucketsFolder); ok && name != "" {
+		return routeBuckets
 	}
 	if t.isJobs() {
 		return routeJobs

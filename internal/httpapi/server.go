@@ -17,6 +17,7 @@ import (
 
 	"weir/access"
 	"weir/arrays"
+	"weir/buckets"
 	"weir/catalog"
 	"weir/lake"
 	"weir/policies"
@@ -90,6 +91,7 @@ type Server struct {
 	uploads  atomic.Int64 // kept
 	requests sync.Pool    // of *request
 	decoders decoders
+	buckets  *buckets.Store
 	contract contract
 	watch    *watch
 	ending   chan struct{} // closed when Shutdown begins: live tails end
@@ -123,6 +125,7 @@ func New(o Options) (*Server, error) {
 	if s.contract, err = newContract(); err != nil {
 		return nil, err
 	}
+	s.buckets = buckets.New(o.Streams, nil)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.http = s.newFasthttp()
 	return s, nil
