@@ -110,7 +110,16 @@ func waves(from, rows int) string {
 
 func TestPageInChromium(t *testing.T) {
 	t.Logf("browser: %s", chromium(t))
-	w := start(t, func(o *Options) { o.Version = "0.1.0-test" })
+	w := start(t, func(o *Options) {
+		o.Version = "0.1.0-test"
+		o.Deployments = func() any {
+			return []map[string]any{
+				{"policy": "up", "reference": "monitor", "release": "http://sr/<b>", "asked": "started", "phase": "allocated", "state": "started", "computer": "COMP-1", "partition": "slappart0",
+					"report": "#access Instance correctly started", "connection": map[string]any{"url": "http://there", "empty": nil}, "since": "2026-01-01T00:00:00Z"},
+				{"policy": "down", "reference": "x", "release": "r", "asked": "started", "phase": "failed", "error": "no free partition", "since": "2026-01-01T00:00:00Z"},
+			}
+		}
+	})
 	w.put("/streams/numbers.waves", waves(0, 20000)).want(t, 201, "")
 	w.put("/streams/numbers.steps", "1\n2\n2\n5\n4\n").want(t, 201, "")
 	w.put("/streams/up.video<b>", strings.Repeat("x", 3<<20)).want(t, 201, "")
@@ -138,6 +147,11 @@ func TestPageInChromium(t *testing.T) {
 	act(b, chromedp.SendKeys("#tag", "numbers.new"))
 	b.until(`document.getElementById("route").textContent.includes("taken by policy numbers")`)
 	b.until(`document.querySelectorAll("#policies tr.takes").length === 1`)
+	b.until(`document.querySelectorAll("#deployments tr").length === 2 && !document.getElementById("deployments-card").hidden`)
+	if told := b.text("deployments"); !strings.Contains(told, "COMP-1 slappart0") || !strings.Contains(told, "http://sr/<b>") || !strings.Contains(told, "url = http://there") ||
+		!strings.Contains(told, "Instance correctly started") || !strings.Contains(told, "failed, to be started") || !strings.Contains(told, "no free partition") {
+		t.Errorf("the deployments are shown as %q", told)
+	}
 	b.shot("page-light")
 	act(b, chromedp.Click("#theme"))
 	b.until(`document.documentElement.dataset.theme === "dark"`)

@@ -2,6 +2,7 @@
 The master's default computer is "local"; it is fresh."""
 import sys
 
+import requests
 import slapos.slap
 from slapos.util import dumps
 
@@ -59,6 +60,12 @@ mine.setComputerPartitionRelatedInstanceList(["child"])
 mine.rename("renamed")
 node.bang("all")
 node.reportUsage("<?xml version='1.0'?><journal><transaction type=\"Sale Packing List\"></transaction></journal>")
+
+raises(requests.HTTPError, order.request, SR, "large", {"text": "x" * 10000000})
+raises(requests.HTTPError, order.request, SR, "renamed", state="sleeping")
+raises(requests.HTTPError, order.request, SR, "a\x01b")
+raises(slapos.slap.NotFoundError, order.request, SR, "x", filter_kw={"computer_guid": "stranger"})
+raises(slapos.slap.NotFoundError, slap.registerComputerPartition("local", "stranger").started)
 
 gone = order.request(SR, "never", state="destroyed")
 assert gone.getState() == "destroyed"
