@@ -40,6 +40,7 @@ type SlapForward struct {
 	CAFile    string   `yaml:"ca_file"`
 	CertFile  string   `yaml:"cert_file"`
 	KeyFile   string   `yaml:"key_file"`
+	Token     Secret   `yaml:"token"`
 }
 
 // A Deploy is the instance that sends a policy its data.

@@ -79,6 +79,7 @@ func forwards(list []conf.SlapForward) []master.Forward {
 	for _, f := range list {
 		out = append(out, master.Forward{
 			URL: f.URL, Releases: f.Releases, Computer: f.Computer, Partition: f.Partition, CA: f.CAFile, Cert: f.CertFile, Key: f.KeyFile,
+			Token: f.Token.Value(),
 		})
 	}
 	return out

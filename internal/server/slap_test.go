@@ -113,6 +113,36 @@ func TestDeployment(t *testing.T) {
 	}
 }
 
+// TestDeploymentElsewhere: a stopped deployment is asked for stopped, of the
+// own master, which passes the request on to the one that has the release.
+func TestDeploymentElsewhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	far := startWith(t, strings.Replace(slapFile, "deploy: {release: product.monitor, computers: [COMP-1]", "deploy: {release: none, state: destroyed", 1), filepath.Join(dir, "far"))
+	at := "http://" + far.Addresses().Slap + "/"
+	c, err := slap.NewClient(slap.ClientOptions{URL: at, Token: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Format(context.Background(), map[string]any{"reference": "local", "partition_list": []any{map[string]any{"reference": "p", "address_list": []any{}}}}); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("token: secret", `forward: [{url: "`+at+`", releases: ["http://sr/monitor.cfg"]}]`, "computers: [COMP-1]", "state: stopped").Replace(slapFile)
+	near := startWith(t, text, filepath.Join(dir, "near"))
+	if d := deployment(t, near, "failed"); !strings.Contains(d["error"].(string), "403") {
+		t.Fatalf("without a token for the other master: %v", d)
+	}
+	stop(t, near)
+	near = startWith(t, strings.Replace(text, `releases: [`, `token: secret, releases: [`, 1), filepath.Join(dir, "near"))
+	if d := deployment(t, near, "allocated"); d["state"] != "stopped" || d["computer"] != "local" || d["partition"] != "p" {
+		t.Errorf("the deployment: %v", d)
+	}
+	node, err := c.Computer(context.Background(), "local")
+	if err != nil || node.Partitions[0].State != slap.Stopped || node.Partitions[0].Title != "user_sensors" || node.Partitions[0].Parameters["weir-tag"] != "sensors" {
+		t.Errorf("the other master's computer: %+v, %v", node, err)
+	}
+}
+
 // TestOwnMasterAddressTaken: an address that is taken is an error of the start.
 func TestOwnMasterAddressTaken(t *testing.T) {
 	t.Parallel()

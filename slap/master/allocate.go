@@ -1,6 +1,8 @@
 package master
 
 import (
+	"slices"
+
 	"weir/slap"
 )
 
@@ -12,7 +14,7 @@ func (m *Master) allocate(t *tx, n name, r *request) (*partition, error) {
 			continue
 		}
 		for _, id := range node.Partitions {
-			if p := t.partition(place{node.ID, id}); p.Instance == nil {
+			if p := t.partition(place{node.ID, id}); p.Instance == nil && m.capable(p, r.filter) {
 				return p, nil
 			}
 		}
@@ -64,7 +66,20 @@ func nodeFilter(f slap.Parameters) map[string]any {
 // categories are the names of a filter that a node's attribute must equal.
 var categories = []string{
 	"network_guid", "project_guid", "group", "cpu_core", "cpu_frequency", "cpu_type", "local_area_network_type", "region",
-	"memory_size", "memory_type", "storage_capacity", "storage_interface", "storage_redundancy", "capability",
+	"memory_size", "memory_type", "storage_capacity", "storage_interface", "storage_redundancy",
+}
+
+// capable tells whether a partition is for a request. One with capabilities
+// takes only requests that want one of them; one without has its computer's.
+func (m *Master) capable(p *partition, filter map[string]any) bool {
+	want := ""
+	if v := filter["capability"]; v != nil {
+		want = slap.PythonText(v)
+	}
+	if len(p.Capabilities) > 0 {
+		return slices.Contains(p.Capabilities, want)
+	}
+	return want == "" || want == m.o.Attributes[p.Node]["capability"]
 }
 
 // suits tells whether a node is what a filter asks for. A node without an

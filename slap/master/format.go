@@ -52,6 +52,14 @@ func readPartition(node string, v any) (*partition, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q has no address_list", p.Partition)
 	}
+	capabilities, _ := d["capability_list"].([]any)
+	for _, v := range capabilities {
+		text := slap.PythonText(v)
+		if err := checkName("a capability", text); err != nil {
+			return nil, err
+		}
+		p.Capabilities = append(p.Capabilities, text)
+	}
 	for _, v := range addresses {
 		a, _ := v.(map[string]any)
 		row := address{Interface: network, Addr: slap.Text(a, "addr"), Netmask: slap.Text(a, "netmask")}
@@ -79,7 +87,7 @@ func (m *Master) format(c *call, n node, rows []*partition) error {
 			kept = append(kept, row.Partition)
 			if old := t.partition(row.place); old != nil {
 				row.Instance = old.Instance
-				if slices.Equal(old.Addresses, row.Addresses) {
+				if slices.Equal(old.Addresses, row.Addresses) && slices.Equal(old.Capabilities, row.Capabilities) {
 					continue
 				}
 			}

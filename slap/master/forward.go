@@ -155,7 +155,7 @@ func (m *Master) clientOf(f *Forward) (*slap.Client, error) {
 		return c, nil
 	}
 	c, err := slap.NewClient(slap.ClientOptions{
-		URL: f.URL, CA: f.CA, Cert: f.Cert, Key: f.Key, As: slap.Place{Computer: f.Computer, Partition: f.Partition}, HTTP: m.o.Client,
+		URL: f.URL, CA: f.CA, Cert: f.Cert, Key: f.Key, Token: f.Token, As: slap.Place{Computer: f.Computer, Partition: f.Partition}, HTTP: m.o.Client,
 	})
 	if err != nil {
 		return nil, &problem{statusUnreachable, err.Error()}

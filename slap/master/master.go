@@ -58,6 +58,8 @@ type Forward struct {
 	// CA is a file of certificates that the master's has to be signed by;
 	// default those of the system.
 	CA string
+	// Token is sent as X-Access-Token.
+	Token string
 }
 
 // A Master is an http.Handler that answers SLAP.

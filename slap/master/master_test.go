@@ -279,6 +279,85 @@ func TestProduct(t *testing.T) {
 	}
 }
 
+// TestCapabilities: a partition with capabilities is for requests that want one.
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{Attributes: map[string]map[string]string{theNode: {"capability": "plain"}}})
+	part := func(name string, more ...any) map[string]any {
+		return map[string]any{"reference": name, "address_list": []any{}, "capability_list": more}
+	}
+	b.must(b.Format(ctx, map[string]any{"reference": theNode, "partition_list": []any{part("gpu", "gpu", "fast"), part("p1"), part("p2")}}))
+	for k, c := range []struct{ want, on string }{{"", "p1"}, {"gpu", "gpu"}, {"fast", ""}, {"other", ""}, {"plain", "p2"}, {"", ""}} {
+		r := slap.Request{Reference: fmt.Sprint(k), Software: sr}
+		if c.want != "" {
+			r.Filter = map[string]any{"capability": c.want}
+		}
+		i, err := b.Request(ctx, r)
+		if c.on == "" && !errors.Is(err, slap.ErrNotFound) || c.on != "" && (err != nil || i.Partition != c.on) {
+			t.Errorf("capability %q: %+v, %v; want %q", c.want, i, err, c.on)
+		}
+	}
+	b.restart()
+	if c := b.master.state.m.partitions[place{theNode, "gpu"}].Capabilities; len(c) != 2 {
+		t.Errorf("after a restart: %v", c)
+	}
+}
+
+// TestStatuses: what was reported last is asked for by the client.
+func TestStatuses(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 2)
+	b.must(b.Supply(ctx, sr, theNode, slap.Available))
+	host := b.ask(b.Client, slap.Request{Reference: "host"})
+	b.ask(b.Client, slap.Request{Reference: "front", Shared: true})
+	if s, err := b.PartitionStatus(ctx, host.Place); err != nil || !s.None || s.Text != "" || !s.At.IsZero() {
+		t.Errorf("before a report: %+v, %v", s, err)
+	}
+	if _, err := b.Report(ctx, host.Place, slap.ReportError, "no room"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := b.PartitionStatus(ctx, host.Place); err != nil || s.None || s.State != "error" || !strings.Contains(s.Text, "no room") || s.At.Unix() != b.clock.Unix() {
+		t.Errorf("after it: %+v, %v", s, err)
+	}
+	if i := b.ask(b.Client, slap.Request{Reference: "host"}); !strings.Contains(i.Status, "no room") || b.partition(host.Place).Status != i.Status {
+		t.Errorf("the requester is told %q, the computer %q", i.Status, b.partition(host.Place).Status)
+	}
+	b.must(b.ReportShared(ctx, host.Place, "_front", "no site"))
+	if s := b.master.state.m.shareds[name{Title: "front"}]; s.Status.Message != "no site" {
+		t.Errorf("the shared instance: %+v", s.Status)
+	}
+	b.must(b.ReportRelease(ctx, sr, theNode, slap.ReleaseBuilding, ""))
+	if s, err := b.ReleaseStatus(ctx, sr, theNode); err != nil || s.State != "building" {
+		t.Errorf("the release: %+v, %v", s, err)
+	}
+	if s, err := b.ComputerStatus(ctx, theNode); err != nil || !strings.HasPrefix(s.Text, "#access") {
+		t.Errorf("the computer: %+v, %v", s, err)
+	}
+	if a, err := b.TreeAddresses(ctx, host.Place); err != nil || len(a) != 1 || a[0] != [2]string{"tap" + partitionID(0), "10.0.0.1"} {
+		t.Errorf("addresses: %v, %v", a, err)
+	}
+	if list, err := b.Computers(ctx); err != nil || len(list) != 1 || list[0].Reference != theNode {
+		t.Errorf("computers: %v, %v", list, err)
+	}
+	if at, err := b.HateoasURL(ctx); err != nil || at != b.http.URL+"/hateoas/" {
+		t.Errorf("hypertext at %q, %v", at, err)
+	}
+	for name, err := range map[string]error{
+		"partition": func() error { _, err := b.PartitionStatus(ctx, at(9)); return err }(),
+		"computer":  func() error { _, err := b.ComputerStatus(ctx, "x"); return err }(),
+		"release":   func() error { _, err := b.ReleaseStatus(ctx, other, theNode); return err }(),
+		"addresses": func() error { _, err := b.TreeAddresses(ctx, at(9)); return err }(),
+		"shared":    b.ReportShared(ctx, host.Place, "_none", ""),
+	} {
+		if !errors.Is(err, slap.ErrNotFound) {
+			t.Errorf("an unknown %s: %v", name, err)
+		}
+	}
+}
+
 // TestShared: a shared instance lives in its host's list.
 func TestShared(t *testing.T) {
 	t.Parallel()

@@ -47,7 +47,9 @@ type address struct {
 type partition struct {
 	place
 	Addresses []address `json:"addresses,omitempty"`
-	Instance  *instance `json:"instance,omitempty"`
+	// Capabilities keep a partition for requests that want one of them.
+	Capabilities []string  `json:"capabilities,omitempty"`
+	Instance     *instance `json:"instance,omitempty"`
 }
 
 // A name identifies an instance: its title in the tree of a root, and the

@@ -51,6 +51,7 @@ func partitionObject(p *partition, hosted []*shared) *slap.Object {
 	if f := nodeFilter(i.Filter); len(f) > 0 {
 		a["_filter_dict"] = f
 	}
+	i.Status.show(a)
 	return o
 }
 
@@ -116,6 +117,7 @@ func instanceObject(p *partition) *slap.Object {
 	if i.Published {
 		a["connection_xml"] = i.Connection.XML()
 	}
+	i.Status.show(a)
 	return &slap.Object{Class: "SoftwareInstance", Args: slap.Tuple{}, Attributes: a}
 }
 
