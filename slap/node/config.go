@@ -42,7 +42,8 @@ type Config struct {
 
 	// Pidfiles by command: software, instance, report.
 	Pidfiles map[string]string
-	Parallel int // partitions at a time; [weir] parallel
+	Parallel int   // partitions at a time; [weir] parallel
+	LogBytes int64 // of a program, before its log is rotated; [weir] log_size
 
 	Format FormatConfig
 }
@@ -193,6 +194,7 @@ func (r *reader) config() *Config {
 		SoftwareMinFree:  r.size("slapos", "software_min_free_space", 1000<<20),
 		InstanceMinFree:  r.size("slapos", "instance_min_free_space", 1000<<20),
 		Python:           r.text("weir", "python", ""),
+		LogBytes:         r.size("weir", "log_size", 100<<10),
 		Parallel:         r.number("weir", "parallel", max(2, runtime.NumCPU()), 1),
 		Pidfiles:         map[string]string{},
 	}

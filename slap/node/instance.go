@@ -21,6 +21,7 @@ type Run struct {
 	Parallel  int      // 0 is what the configuration says
 
 	failures *failures // of runs before, nil for none
+	again    bool      // of Report: nothing went in the round before
 }
 
 // Instance processes the computer's partitions. The error tells why nothing

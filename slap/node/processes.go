@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"weir/slap/requested"
 	"weir/slap/supervise"
@@ -52,7 +55,11 @@ func (t *task) programs() ([]supervise.Program, error) {
 			if info, err := t.f.root.Lstat(place.dir + "/" + name); err != nil || info.IsDir() {
 				continue
 			}
-			p := t.f.program(t.name, name, filepath.Join(t.f.path, place.dir, name))
+			if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == utf8.RuneError }) {
+				t.log.Error("a program is not run: its name is no plain text", "program", fmt.Sprintf("%s/%q", place.dir, name))
+				continue
+			}
+			p := t.program(t.name, name, filepath.Join(t.f.path, place.dir, name))
 			if place.watched {
 				p.Name, p.Watch = name+requested.Watched, true
 			}
@@ -71,10 +78,11 @@ func (t *task) programs() ([]supervise.Program, error) {
 }
 
 // program is a file run as supervisord would run it for slapgrid.
-func (f *folder) program(group, name, path string) supervise.Program {
+func (t *task) program(group, name, path string) supervise.Program {
+	f := t.f
 	p := supervise.Program{
 		Name: name, Command: []string{path}, Dir: f.path, Umask: 0o027,
-		Log: filepath.Join(f.path, "."+group+"_"+name+".log"), LogBytes: 100 << 10, LogBackups: 1,
+		Log: filepath.Join(f.path, "."+group+"_"+name+".log"), LogBytes: t.n.c.LogBytes, LogBackups: 1,
 		Env: []string{"HOME=" + f.path, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
 	if u, err := user.LookupId(strconv.Itoa(f.uid)); err == nil {
@@ -117,12 +125,20 @@ func (t *task) startProcesses(ctx context.Context) error {
 		return err
 	}
 	if len(list) == 0 {
-		return c.Remove(ctx, t.name)
+		return errors.Join(c.Remove(ctx, t.name), t.n.forgetGroup(t.name))
 	}
-	if _, err := c.Apply(ctx, supervise.Group{Name: t.name, Programs: list}); err != nil {
+	if err := t.apply(ctx, c, supervise.Group{Name: t.name, Programs: list}); err != nil {
 		return err
 	}
 	return t.startPlanned(ctx, c, names)
+}
+
+// apply makes the supervisor know a group.
+func (t *task) apply(ctx context.Context, c *supervise.Client, g supervise.Group) error {
+	if _, err := c.Apply(ctx, g); err != nil {
+		return err
+	}
+	return t.n.describeGroup(g, owner{t.f.uid, t.f.gid})
 }
 
 // startPlanned stops, restarts and starts the partition's programs. That a
@@ -166,7 +182,7 @@ func (t *task) stop(ctx context.Context) error {
 	if c == nil || err != nil {
 		return err
 	}
-	return c.Remove(ctx, t.name)
+	return errors.Join(c.Remove(ctx, t.name), t.n.forgetGroup(t.name))
 }
 
 // runs tells whether the supervisor knows the partition, if there is anything

@@ -34,6 +34,7 @@ func (t *task) promiseOptions() promise.Options {
 		UID: uint32(t.f.uid), GID: uint32(t.f.gid), Python: t.python(),
 		Env:     environment("HOME="+t.f.path, "SLAPGRID_INSTANCE_ROOT="+c.Instances),
 		Timeout: c.PromiseTimeout, Log: t.log,
+		Parallel: 1, // promises of one instance may count on being alone
 	}
 	if c.Certificates != "" {
 		o.Key, o.Cert = filepath.Join(c.Certificates, t.name+".key"), filepath.Join(c.Certificates, t.name+".crt")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/slap"
@@ -18,27 +19,39 @@ import (
 // prermSuffix ends the name of the group that runs a partition's etc/prerm.
 const prermSuffix = "-prerm"
 
-// Report tells the master what was used, and removes the instances that are
-// to be destroyed.
-func (n *Node) Report(ctx context.Context, r Run) (Outcome, error) {
+// Report removes the instances that are to be destroyed. Where a root waits
+// for the rest of its tree, that goes first, in the same run.
+func (n *Node) Report(ctx context.Context, r Run) (all Outcome, _ error) {
 	if err := n.prepare(); err != nil {
 		return Outcome{}, err
 	}
-	computer, err := n.client.Computer(ctx, n.c.Computer)
-	if err != nil {
-		return Outcome{Offline: false}, err
-	}
-	partitions, err := choose(computer.Partitions, r.Only)
-	if err != nil {
-		return Outcome{}, err
-	}
-	o, lost := n.each(ctx, partitions, max(1, r.Parallel), func(ctx context.Context, p slap.Partition) result {
-		if p.State != slap.Destroyed || free(p) && !n.going(p) {
-			return result{}
+	for {
+		computer, err := n.client.Computer(ctx, n.c.Computer)
+		if err != nil {
+			return all, err
 		}
-		return n.destroy(ctx, p)
-	})
-	return o, lost
+		partitions, err := choose(computer.Partitions, r.Only)
+		if err != nil {
+			return all, err
+		}
+		var waiting, gone atomic.Int64
+		o, lost := n.each(ctx, partitions, max(1, r.Parallel), func(ctx context.Context, p slap.Partition) result {
+			if p.State != slap.Destroyed || free(p) && !n.going(p) {
+				return result{}
+			}
+			return n.destroy(ctx, p, &waiting, &gone)
+		})
+		o.Done += all.Done
+		all = o
+		if lost != nil || ctx.Err() != nil {
+			return all, errors.Join(lost, ctx.Err())
+		}
+		// The master has had children destroyed for each that waits.
+		if waiting.Load() == 0 || gone.Load() == 0 && r.again {
+			return all, nil
+		}
+		r.again = gone.Load() == 0
+	}
 }
 
 // going: the master was asked to free the partition, whose content may be
@@ -51,7 +64,7 @@ func (n *Node) going(p slap.Partition) bool {
 // destroy removes an instance. The master is asked first: it may want the
 // rest of a tree to go before its root. From then on a file of the agent tells
 // that the content is to go, whatever is cut short.
-func (n *Node) destroy(ctx context.Context, p slap.Partition) result {
+func (n *Node) destroy(ctx context.Context, p slap.Partition, waiting, gone *atomic.Int64) result {
 	t, err := n.open(p)
 	if err != nil {
 		n.log.Error("destroying failed", "partition", p.Place.Partition, "error", err)
@@ -67,7 +80,7 @@ func (n *Node) destroy(ctx context.Context, p slap.Partition) result {
 		err = t.tell(ctx, slap.ReportStopped, "")
 	}
 	if err == nil {
-		err = t.destroy(ctx)
+		err = t.destroy(ctx, waiting, gone)
 	}
 	if err != nil {
 		t.log.Error("destroying failed", "error", err)
@@ -75,7 +88,7 @@ func (n *Node) destroy(ctx context.Context, p slap.Partition) result {
 	return result{err: err, worked: true}
 }
 
-func (t *task) destroy(ctx context.Context) error {
+func (t *task) destroy(ctx context.Context, waiting, gone *atomic.Int64) error {
 	if wait, err := t.retained(); wait || err != nil {
 		return err
 	}
@@ -96,9 +109,11 @@ func (t *task) destroy(ctx context.Context) error {
 		}
 		return err
 	case strings.HasPrefix(answer, "Not destroying"):
+		waiting.Add(1)
 		t.log.Info("the master wants others to be destroyed first", "answer", answer)
 		return os.Remove(t.goingFile())
 	}
+	gone.Add(1)
 	return t.empty(ctx)
 }
 
@@ -111,7 +126,7 @@ func (t *task) empty(ctx context.Context) error {
 		return err
 	}
 	if c != nil {
-		if err := errors.Join(c.Remove(ctx, t.name), c.Remove(ctx, t.name+prermSuffix)); err != nil {
+		if err := errors.Join(c.Remove(ctx, t.name), c.Remove(ctx, t.name+prermSuffix), t.n.forgetGroup(t.name), t.n.forgetGroup(t.name+prermSuffix)); err != nil {
 			return err
 		}
 	}
@@ -187,13 +202,13 @@ func (t *task) startPrerm(ctx context.Context, group string, names []string) err
 	}
 	g := supervise.Group{Name: group}
 	for _, name := range names {
-		g.Programs = append(g.Programs, t.f.program(group, name, filepath.Join(t.f.path, "etc", "prerm", name)))
+		g.Programs = append(g.Programs, t.program(group, name, filepath.Join(t.f.path, "etc", "prerm", name)))
 	}
 	c, err := t.n.supervisor(ctx, true)
 	if err != nil {
 		return err
 	}
-	if _, err := c.Apply(ctx, g); err != nil {
+	if err := t.apply(ctx, c, g); err != nil {
 		return err
 	}
 	if _, err := c.Start(ctx, group+":*"); err != nil {
