@@ -154,24 +154,6 @@ func peakMemory(b *testing.B, pid int) float64 {
 	return kb / 1000
 }
 
-// BenchmarkUpload sends a file with curl -T.
-func BenchmarkUpload(b *testing.B) {
-	w := start(b)
-	const size = 256 << 20
-	file := filepath.Join(b.TempDir(), "file")
-	if err := os.WriteFile(file, noise(1, size), 0o644); err != nil {
-		b.Fatal(err)
-	}
-	curl := command(b, "curl")
-	b.SetBytes(size)
-	for i := range b.N {
-		out, err := exec.Command(curl, "-sS", "--fail-with-body", "-T", file, w.url(fmt.Sprintf("/streams/up.%d", i))).CombinedOutput()
-		if err != nil {
-			b.Fatalf("curl: %v\n%s", err, out)
-		}
-	}
-}
-
 // BenchmarkStart measures from the start of the process to readiness.
 func BenchmarkStart(b *testing.B) {
 	var took time.Duration

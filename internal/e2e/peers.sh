@@ -13,6 +13,7 @@
 #   WEIR_NODE_PATH  a node_modules folder with peers/package.json
 #   WEIR_CHROMIUM   a Chromium that runs headless
 #   WEIR_ZOOKEEPER  the class path of ZooKeeper, whose servers java runs
+#   WEIR_NGINX      nginx, which the benchmarks of uploads and reads compare with
 #   WEIR_GOPEERS    a folder with the programs of gopeers, a module of its own
 # What cannot be had is told in one line and left unset, so that its tests are
 # skipped; with CI=true it is a failure.
@@ -148,6 +149,28 @@ get_zookeeper() {
 	export WEIR_ZOOKEEPER=$jar
 }
 
+# get_nginx unpacks Debian's nginx into the cache: installed, it would be started.
+get_nginx() {
+	[ -n "${WEIR_NGINX:-}" ] && return
+	if type -P nginx >/dev/null; then
+		WEIR_NGINX=$(type -P nginx)
+		export WEIR_NGINX
+		return
+	fi
+	local dir=$cache/nginx
+	if [ ! -e "$dir/.done" ]; then
+		say "unpacking nginx into $dir"
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		if ! (cd "$dir" && apt-get -o Acquire::Retries=3 download nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb &&
+			usr/sbin/nginx -v && touch .done) >>"$log" 2>&1 </dev/null; then
+			lacking nginx "$(tail -n 1 "$log"); see $log"
+			return
+		fi
+	fi
+	export WEIR_NGINX=$dir/usr/sbin/nginx
+}
+
 get_gopeers() {
 	[ -n "${WEIR_GOPEERS:-}" ] && return
 	type -P go >/dev/null || { lacking "Go programs" "there is no go"; return; }
@@ -178,6 +201,7 @@ get_slapos
 get_node
 get_chromium
 get_zookeeper
+get_nginx
 get_gopeers
 exec 9>&-
 
@@ -187,7 +211,7 @@ if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
 	exit 1
 fi
 if [ $# = 0 ]; then
-	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER WEIR_GOPEERS; do
+	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER WEIR_NGINX WEIR_GOPEERS; do
 		[ -n "${!name:-}" ] && echo "$name=${!name}"
 	done
 	exit 0

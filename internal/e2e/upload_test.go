@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -77,7 +79,7 @@ func ranges(t *testing.T, w *weir, path string, data []byte) {
 // TestLargeUpload: a large body passes through in bounded memory, up and down.
 func TestLargeUpload(t *testing.T) {
 	t.Parallel()
-	const size, limit = 200 << 20, 96 << 20
+	const size, limit = 1 << 30, 96 << 20
 	w := start(t)
 	peak := w.watchMemory()
 	sum := sha256.New()
@@ -97,6 +99,60 @@ func TestLargeUpload(t *testing.T) {
 	most := peak()
 	if err != nil || n != size || !bytes.Equal(back.Sum(nil), sum.Sum(nil)) {
 		t.Errorf("%d bytes came back, %v; want %d with the same SHA-256", n, err, size)
+	}
+	if most > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
+	}
+	t.Logf("memory at its peak: %d MiB", most>>20)
+}
+
+// TestSlowUploads: two hundred uploads that come slowly, all at once, cost
+// little memory each, and all arrive.
+func TestSlowUploads(t *testing.T) {
+	t.Parallel()
+	const uploads, first, rest, limit = 200, 700_000, 50_000, 160 << 20
+	w := start(t)
+	peak := w.watchMemory()
+	data := noise(11, first+rest)
+	conns := make([]net.Conn, uploads)
+	for i := range conns {
+		c, err := net.Dial("tcp", w.HTTP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+		if _, err := fmt.Fprintf(c, "PUT /streams/up.slow%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", i, len(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const step = 35_000 // of each in turn: none of them is ever quick
+	for at := 0; at < first; at += step {
+		for i, c := range conns {
+			if _, err := c.Write(data[at : at+step]); err != nil {
+				t.Fatalf("upload %d at %d: %v", i, at, err)
+			}
+		}
+	}
+	if a := w.do("GET", "/streams/up.slow0", nil); a.Status != http.StatusNotFound {
+		t.Errorf("half an upload can be read: %d", a.Status)
+	}
+	for i, c := range conns {
+		if _, err := c.Write(data[first:]); err != nil {
+			t.Fatalf("upload %d: %v", i, err)
+		}
+	}
+	for i, c := range conns {
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("upload %d: %v %v", i, resp, err)
+		}
+	}
+	most := peak()
+	for _, i := range []int{0, 99, 199} {
+		if got := w.stream(fmt.Sprint("up.slow", i)); !bytes.Equal(got, data) {
+			t.Errorf("upload %d: %d bytes came back, or others", i, len(got))
+		}
 	}
 	if most > limit {
 		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
