@@ -1,16 +1,15 @@
 package collect
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // A Partition is whose use is measured.
 type Partition struct {
 	ID     string // slappart0
 	Folder string // measured for disk use
 	User   string // name in the tables, slapuser0
-	UID    uint32
+	// UID of its processes. Where partitions share it, the environment tells
+	// whose a process is.
+	UID uint32
 }
 
 // A Process is one process of a partition: a row of the table user.
@@ -64,7 +63,7 @@ type Disk struct {
 type Temperature struct {
 	Sensor  string
 	Celsius float64
-	Alarm   bool
+	Alarm   int // 1 from the sensor's maximum on, 2 from its critical value on
 }
 
 // A Sample is everything at one time.
@@ -76,14 +75,4 @@ type Sample struct {
 	Computer     Computer
 	Disks        []Disk
 	Temperatures []Temperature
-}
-
-// A Record is one row as the monitor sends it: all values are text.
-type Record map[string]string
-
-// A Pusher sends records to an ingestion gateway. It returns when the gateway
-// has acknowledged them. The key is the same each time the same records are
-// sent, so that a repetition is stored once.
-type Pusher interface {
-	Push(ctx context.Context, tag, key string, at time.Time, records []Record) error
 }
