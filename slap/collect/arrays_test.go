@@ -33,7 +33,7 @@ func TestIntoArrays(t *testing.T) {
 	t.Cleanup(func() { s.Stop(t.Context()) })
 	base := "http://" + s.Addresses().HTTP
 	o := options(t, fake(t))
-	o.Push = HTTP{URL: base + "/erp5/portal_ingestion_policies/{table}"}
+	o.Push = HTTP{URL: base + "/erp5/portal_ingestion_policies/slapos_{table}"}
 	o.DiskEvery = time.Second
 	c := New(o)
 	for i := range 3 {

@@ -166,7 +166,7 @@ func real(name string, v float64) Field { return Field{name, strconv.FormatFloat
 // An HTTP pusher posts records as fluentd's output plugin wendelin does.
 type HTTP struct {
 	// URL of the ingestion policy; {table} in it is replaced by the name of
-	// the table: http://127.0.0.1:8880/erp5/portal_ingestion_policies/{table}
+	// the table: http://127.0.0.1:8880/erp5/portal_ingestion_policies/slapos_{table}
 	URL            string
 	User, Password string
 	Client         *http.Client // default http.DefaultClient with a minute's timeout
