@@ -36,7 +36,7 @@ func (r *request) authorize() error {
 	if guard == nil || r.route.open || r.route == routeJobs && r.s.JobUsers {
 		return nil
 	}
-	caller, err := guard.Check(r.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), addrOf(r.ctx.RemoteAddr()))
+	caller, err := guard.Check(r.authorization(), addrOf(r.ctx.RemoteAddr()))
 	if err != nil {
 		return doorProblem(err)
 	}
@@ -45,6 +45,10 @@ func (r *request) authorize() error {
 		return forbidden(caller, "has no right %s here; it has: %s", right, caller.Rights)
 	}
 	if !caller.Bounded() {
+		return nil
+	}
+	r.caller = caller
+	if r.route.bodyTells {
 		return nil
 	}
 	var touched []string
@@ -58,6 +62,27 @@ func (r *request) authorize() error {
 	}
 	if len(touched) == 0 {
 		return forbidden(caller, "may only touch data of some policies, and this is not about one of them")
+	}
+	return nil
+}
+
+// authorization is the request's header of that name. InfluxDB's clients call a
+// bearer's token "Token".
+func (r *request) authorization() []byte {
+	h := r.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
+	if token, ok := cutUnit(string(h), "Token "); ok && r.route.bodyTells {
+		return []byte("Bearer " + token)
+	}
+	return h
+}
+
+// mayWrite holds a stream that the body names against the caller's policies.
+func (r *request) mayWrite(stream string) error {
+	if r.caller == nil {
+		return nil
+	}
+	if policy := r.s.policyOf(stream); !r.caller.Covers(policy) {
+		return forbidden(r.caller, "may not touch data of policy %q", policy)
 	}
 	return nil
 }

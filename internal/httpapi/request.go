@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/valyala/fasthttp"
+
+	"weir/access"
 )
 
 // A request is one request in hand.
@@ -21,6 +23,7 @@ type request struct {
 	buf    []byte // of the body, from the pool
 	// counted says that the router has counted the refusal.
 	counted bool
+	caller  *access.Caller // who is bounded to some policies; else nil
 }
 
 // keepBuffer is the largest buffer that is kept for another body.

@@ -15,6 +15,9 @@ type route struct {
 	// policies names those whose data is asked for. Where a request is not
 	// about some, it is not for users who are bounded to some.
 	policies func(*request) []string
+	// bodyTells says that only the body tells which policies these are; serve
+	// asks mayWrite then.
+	bodyTells bool
 	// reads says that a POST asks for data, too.
 	reads bool
 	// anyMethod leaves the method to serve.
@@ -45,13 +48,18 @@ var (
 	routeLake       = &route{name: "lake", anyMethod: true, reads: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
 	routeLakeChange = &route{name: "lake-change", takes: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
 	routeLakeFiles  = &route{name: "lake-files", serve: (*request).lakeFiles, policies: (*request).policyOfLake}
-	routeNone       = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
+	// Ways in for collectors of metrics.
+	routeCollect     = &route{name: "collect", takes: true, serve: (*request).collect, bodyTells: true}
+	routeInfluxPing  = &route{name: "influx-ping", open: true, serve: (*request).influxPing}
+	routeInfluxQuery = &route{name: "influx-query", takes: true, serve: (*request).influxQuery, bodyTells: true}
+	routeNone        = &route{name: "none", serve: (*request).notFound, check: (*request).notFound}
 )
 
 // allRoutes lists them for the counters.
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
-		routeBuckets, routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles, routeNone}
+		routeBuckets, routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles,
+		routeCollect, routeInfluxPing, routeInfluxQuery, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -70,6 +78,9 @@ func routeFor(method string, t target) *route {
 	}
 	if name, ok := t.under(bucketsFolder); ok && name != "" {
 		return routeBuckets
+	}
+	if _, ok := collectors[t.path]; ok {
+		return routeCollect
 	}
 	if t.isJobs() {
 		return routeJobs
@@ -92,6 +103,10 @@ func routeFor(method string, t target) *route {
 		return routeMetrics
 	case "/openapi.json":
 		return routeContract
+	case "/ping":
+		return routeInfluxPing
+	case "/query":
+		return routeInfluxQuery
 	}
 	if _, ok := pageFiles[t.path]; ok {
 		return routePage
