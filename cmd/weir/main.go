@@ -77,10 +77,10 @@ zarr and numpy open by URL while they grow.`,
 		Version: version(),
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in:"}, &cobra.Group{ID: "slap", Title: "Deployments:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
+	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in and out:"}, &cobra.Group{ID: "slap", Title: "Deployments:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
 	root.AddCommand(
 		newServe(), newDemo(),
-		newSend(), newPut(),
+		newSend(), newPut(), newGet(), newTail(),
 		newSlap(), newNode(),
 		newCheck(), newRoute(), newHashPassword(), newJobCommand(), newFsck(),
 	)

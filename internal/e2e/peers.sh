@@ -9,6 +9,7 @@
 # Variables that are set already are left alone:
 #   WEIR_PYTHON     a Python with peers/requirements.txt
 #   WEIR_PYTHON_SLAPOS  a Python with peers/slapos.txt
+#   WEIR_PYTHON_CONTRACT  a Python with peers/contract.txt
 #   WEIR_NODE       node itself
 #   WEIR_NODE_PATH  a node_modules folder with peers/package.json
 #   WEIR_CHROMIUM   a Chromium that runs headless
@@ -98,6 +99,24 @@ get_slapos() {
 		fi
 	fi
 	export WEIR_PYTHON_SLAPOS=$venv/bin/python
+}
+
+# get_contract makes a Python of its own for schemathesis, whose pins are many.
+get_contract() {
+	[ -n "${WEIR_PYTHON_CONTRACT:-}" ] && return
+	type -P python3 >/dev/null || { lacking schemathesis "there is no python3"; return; }
+	local venv
+	venv=$cache/contract-$(python3 --version 2>&1 | cat - "$here/peers/contract.txt" | stamp -)
+	if [ ! -e "$venv/.done" ]; then
+		say "installing schemathesis and influxdb-client into $venv"
+		rm -rf "$venv"
+		if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
+			-r "$here/peers/contract.txt" && touch "$venv/.done"; } >>"$log" 2>&1 </dev/null; then
+			lacking schemathesis "$(tail -n 1 "$log"); see $log"
+			return
+		fi
+	fi
+	export WEIR_PYTHON_CONTRACT=$venv/bin/python
 }
 
 get_node() {
@@ -198,6 +217,7 @@ need "${CC:-gcc}" gcc libc6-dev || lacking gcc "install a C compiler"
 need curl curl ca-certificates || lacking curl "install curl"
 get_python
 get_slapos
+get_contract
 get_node
 get_chromium
 get_zookeeper
@@ -211,7 +231,7 @@ if [ $missing = 1 ] && [ "${CI:-}" = true ]; then
 	exit 1
 fi
 if [ $# = 0 ]; then
-	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER WEIR_NGINX WEIR_GOPEERS; do
+	for name in WEIR_PYTHON WEIR_PYTHON_SLAPOS WEIR_PYTHON_CONTRACT WEIR_NODE WEIR_NODE_PATH WEIR_CHROMIUM WEIR_ZOOKEEPER WEIR_NGINX WEIR_GOPEERS; do
 		[ -n "${!name:-}" ] && echo "$name=${!name}"
 	done
 	exit 0

@@ -62,6 +62,8 @@ func (r *request) readStream() error {
 			err = r.sendEntries(st, state)
 		case known:
 			err = r.sendRecords(st, state, view)
+		case (format == "" || format == "raw") && r.target.asksRecords():
+			return refuse(400, "bad-query", "offset, limit, generation and columns are for records: add format=jsonl, csv, msgpack or events; bytes have the header Range")
 		case format == "" || format == "raw":
 			err = r.send(resource{
 				size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",

@@ -48,7 +48,7 @@ func lakeCalls() map[string]lakeCall {
 // lakeRoute finds the route of a request for the data lake.
 func lakeRoute(method string, t target) *route {
 	if _, ok := t.under(lakeFolder); ok {
-		if method == fasthttp.MethodPost {
+		if method == fasthttp.MethodPost && t.isLakeSet() {
 			return routeLakeChange
 		}
 		return routeLakeFiles
@@ -65,6 +65,13 @@ func lakeRoute(method string, t target) *route {
 		return routeLakeChange
 	}
 	return routeLake
+}
+
+// isLakeSet tells whether a path is that of a set, not of a file in it.
+func (t target) isLakeSet() bool {
+	set, ok := t.under(lakeFolder)
+	set = strings.TrimSuffix(set, "/")
+	return ok && set != "" && !strings.Contains(set, "/")
 }
 
 // policyOfLake is the policy that uploads to the data lake name.

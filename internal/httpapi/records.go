@@ -137,6 +137,11 @@ type recordQuery struct {
 	names  []string
 }
 
+// asksRecords tells whether the query has what only views of records take.
+func (t target) asksRecords() bool {
+	return t.has("offset") || t.has("limit") || t.has("generation") || t.has("columns")
+}
+
 func (r *request) recordQuery(state streams.State) (q recordQuery, err error) {
 	q.paged = r.target.has("offset") || r.target.has("limit")
 	q.offset = r.number("offset", 0, &err)

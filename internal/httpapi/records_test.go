@@ -64,6 +64,8 @@ func TestRecordViews(t *testing.T) {
 		{"raw.v?format=jsonl&generation=2", 412, "replaced", ""},
 		{"raw.v?format=jsonl&generation=1&limit=1", 200, jsonText(0, 1), next(size)},
 		{"raw.v?format=xml", 400, "jsonl", ""},
+		{"raw.v?offset=5", 400, "Range", ""},
+		{"raw.v?1700000000", 200, "", ""}, // Wendelin's client keeps caches away so
 		{"numbers.v?format=jsonl", 200, "1\n\"2,3\"\n{\"a\":4}\n", ""},
 		{"numbers.v?format=csv", 200, "line\n1\n\"2,3\"\n\"{\"\"a\"\":4}\"\n", ""},
 		{"numbers.v?format=jsonl&offset=2", 200, "\"2,3\"\n{\"a\":4}\n", next(15)},
@@ -76,7 +78,7 @@ func TestRecordViews(t *testing.T) {
 		{"raw.none?format=jsonl", 404, "raw.none", ""},
 	} {
 		a := w.get("/streams/" + tc.target)
-		if a.status != tc.status || tc.status == 200 && a.body != tc.body || !strings.Contains(a.body, tc.body) {
+		if a.status != tc.status || tc.status == 200 && tc.next+tc.body != "" && a.body != tc.body || !strings.Contains(a.body, tc.body) {
 			t.Errorf("%s: %d %q, not %d %q", tc.target, a.status, a.body, tc.status, tc.body)
 		}
 		a.wantHeader(t, "Weir-Next-Offset", tc.next)

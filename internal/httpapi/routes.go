@@ -116,10 +116,10 @@ func routeFor(method string, t target) *route {
 
 func streamRoute(method, name string) *route {
 	switch {
-	case method == fasthttp.MethodPut || method == fasthttp.MethodPost:
-		return routeUpload
 	case name == "":
 		return routeStreams
+	case method == fasthttp.MethodPut || method == fasthttp.MethodPost:
+		return routeUpload
 	case strings.HasSuffix(name, chunksSuffix):
 		return routeChunks
 	default:
@@ -138,10 +138,10 @@ func (r *request) find() error {
 		return nil
 	}
 	allow := "GET, HEAD"
-	switch r.route {
-	case routeLakeFiles:
+	switch {
+	case r.route == routeLakeFiles && r.target.isLakeSet():
 		allow = "GET, HEAD, POST"
-	case routeStream:
+	case r.route == routeStream:
 		allow = "GET, HEAD, PUT, POST"
 	}
 	p := refuse(405, "bad-method", "%s is not possible here; use %s", method, allow)

@@ -237,7 +237,7 @@ func TestUploadNames(t *testing.T) {
 		c.hear("GET").want(t, 200, "hello")
 	}
 	for escaped, status := range map[string]int{
-		"":                                400,
+		"":                                405,
 		"%zz":                             400,
 		"up.x%":                           400,
 		"up.a/chunks":                     400,

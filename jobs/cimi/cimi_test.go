@@ -108,6 +108,9 @@ func TestAnswers(t *testing.T) {
 		{"DELETE", id, "", "", "", 404, "not found"},
 		{"POST", "session", "", "", `{"sessionTemplate":{"username":"x","password":"y"}}`, 201, "session/"},
 		{"POST", "session", "", "", `{`, 400, "JSON"},
+		{"DELETE", "session", "", "", "", 405, "DELETE"},
+		{"PUT", "session/x", "", "", "", 405, "PUT"},
+		{"POST", "session/x", "", "", "", 405, "POST"},
 	} {
 		a, _ := ask(t, s, Request{Method: c.method, Path: c.path, Query: c.query, ContentType: c.contentType, Body: []byte(c.body), Host: "h"})
 		if a.Status != c.status || !strings.Contains(string(a.Body), c.says) {

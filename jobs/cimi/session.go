@@ -159,6 +159,7 @@ type template struct {
 
 // session answers below /api/session: log in by POST, log out by DELETE.
 func (s *Service) session(r Request, rest string) (Response, error) {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case rest == "" && r.Method == http.MethodPost:
 		return s.login(r)
@@ -166,15 +167,17 @@ func (s *Service) session(r Request, rest string) (Response, error) {
 		a, err := done(map[string]any{"status": 200, "message": "session/" + rest + " deleted", "resource-id": "session/" + rest})
 		a.SetCookie = cookieName + "=; Path=/; HttpOnly; Max-Age=0"
 		return a, err
-	case rest == "" && (r.Method == http.MethodGet || r.Method == http.MethodPut):
+	case rest == "" && (reads || r.Method == http.MethodPut):
 		return s.listSessions(r)
-	case r.Method == http.MethodGet:
+	case rest == "":
+		return Response{}, only(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost)
+	case reads:
 		if who, ok := s.sessions.caller(r.Cookie); ok && rest == who.name {
 			return done(who.session())
 		}
 		return Response{}, &refusal{status: 404, message: "session/" + rest + " not found"}
 	}
-	return Response{}, only(r, http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete)
+	return Response{}, only(r, http.MethodGet, http.MethodHead, http.MethodDelete)
 }
 
 func (c caller) session() map[string]any {
