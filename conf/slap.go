@@ -55,6 +55,7 @@ type Deploy struct {
 	Tag        string            `yaml:"tag"`
 	User       string            `yaml:"user"`
 	HTTPUser   string            `yaml:"http_user"`
+	Each       bool              `yaml:"each"`
 }
 
 // DeployTag is the tag that an instance is told to send with: deploy.tag, or
@@ -165,6 +166,9 @@ func (d *decoder) deploy(c *Config, p Policy, i int, seen map[string]int) {
 	}
 	if p.Deploy.State != "" {
 		d.oneOf(path+".state", p.Deploy.State, "started", "stopped", "destroyed")
+	}
+	if p.Deploy.Each && p.Deploy.Filter["computer_guid"] != "" {
+		d.at(path+".each", errors.New("wants one on each computer, and filter one computer: write only one of them"))
 	}
 	if p.DeployTag() == "" {
 		d.at(path+".tag", fmt.Errorf("cannot be told from match %q: write the tag that the instance sends with", p.Match))

@@ -43,9 +43,10 @@ func sample() Sources {
 		},
 		Deployments: func() []deploy.Status {
 			return []deploy.Status{
-				{Policy: "up", Phase: deploy.Allocated, State: "started", Report: "#access Instance correctly started", Attempts: 7, Since: time.Unix(1800000000, 0)},
-				{Policy: "ill", Phase: deploy.Allocated, State: "started", Report: "#error while instanciating: x", Since: time.Unix(1800000000, 0)},
-				{Policy: "down", Phase: deploy.Failed, Since: time.Unix(1800000000, 0)},
+				{Policy: "up", Reference: "r", Phase: deploy.Allocated, State: "started", Report: "#access Instance correctly started", Attempts: 7, Since: time.Unix(1800000000, 0)},
+				{Policy: "ill", Reference: "r", Phase: deploy.Allocated, State: "started", Report: "#error while instanciating: x", Since: time.Unix(1800000000, 0)},
+				{Policy: "up", Reference: "another", Phase: deploy.Waiting},
+				{Policy: "down", Reference: "r", Phase: deploy.Failed, Since: time.Unix(1800000000, 0)},
 			}
 		},
 	}
@@ -87,12 +88,12 @@ func TestValues(t *testing.T) {
 		`weir_http_answers_total{class="2xx",route="ingest"} 5`,
 		`weir_http_answers_total{class="4xx",route="ingest"} 2`,
 		`weir_deployments{phase="allocated"} 2`,
-		`weir_deployments{phase="waiting"} 0`,
-		`weir_deployment_running{policy="up"} 1`,
-		`weir_deployment_running{policy="ill"} 0`,
-		`weir_deployment_broken{policy="ill"} 1`,
-		`weir_deployment_broken{policy="down"} 1`,
-		`weir_deployment_requests_total{policy="up"} 7`,
+		`weir_deployments{phase="waiting"} 1`,
+		`weir_deployment_running{policy="up",reference="r"} 1`,
+		`weir_deployment_running{policy="ill",reference="r"} 0`,
+		`weir_deployment_broken{policy="ill",reference="r"} 1`,
+		`weir_deployment_broken{policy="down",reference="r"} 1`,
+		`weir_deployment_requests_total{policy="up",reference="r"} 7`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("metrics have no line %q", line)

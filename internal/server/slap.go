@@ -165,7 +165,7 @@ func (s *Server) deployments() []deploy.Deployment {
 		}
 		v := deploy.Deployment{
 			Policy: p.Name, Reference: p.DeployReference(), Release: d.Release, Type: d.Type, State: d.State,
-			Parameters: s.conf.DeployParameters(p, forward, http), Filter: d.Filter, Computers: d.Computers,
+			Parameters: s.conf.DeployParameters(p, forward, http), Filter: d.Filter, Computers: d.Computers, Each: d.Each,
 		}
 		if v.State == "" {
 			v.State = slap.Started

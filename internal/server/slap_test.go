@@ -143,6 +143,36 @@ func TestDeploymentElsewhere(t *testing.T) {
 	}
 }
 
+// TestDeploymentEach: every computer that registers gets an instance.
+func TestDeploymentEach(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, strings.Replace(slapFile, "computers: [COMP-1]", "each: true", 1), t.TempDir())
+	c, err := slap.NewClient(slap.ClientOptions{URL: "http://" + s.Addresses().Slap, Token: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"COMP-1", "COMP-2"} {
+		if err := c.Format(context.Background(), map[string]any{"reference": id, "partition_list": []any{map[string]any{"reference": "p", "address_list": []any{}}}}); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			node, err := c.Computer(context.Background(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := node.Partitions[0]; p.Busy && p.Title == "sensors-"+id && p.Parameters["weir-tag"] == "sensors" && len(node.Releases) == 1 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s has %+v; %+v", id, node, s.deployed())
+			}
+		}
+	}
+	if status, body := get(t, s, "/metrics"); status != 200 || !strings.Contains(body, `weir_deployment_running{policy="sensors",reference="sensors-COMP-2"} 0`) {
+		t.Errorf("metrics: %d, without the second instance", status)
+	}
+}
+
 // TestOwnMasterAddressTaken: an address that is taken is an error of the start.
 func TestOwnMasterAddressTaken(t *testing.T) {
 	t.Parallel()

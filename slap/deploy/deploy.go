@@ -26,6 +26,10 @@ type Deployment struct {
 	Parameters map[string]string
 	Filter     map[string]string // such as computer_guid
 	Computers  []string          // to which the release is supplied, with computer_guid
+	// Each makes one instance on each of Computers, or, without any, on each
+	// that the master lists, those to come included. Its reference is
+	// Reference-COMPUTER.
+	Each bool
 }
 
 // Phases of a deployment.
@@ -78,8 +82,15 @@ type Options struct {
 type Deployer struct {
 	o Options
 
-	mu     sync.Mutex
-	status []Status
+	mu    sync.Mutex
+	items []*item
+}
+
+// An item is one instance, or, before any computer is known, the wish for one
+// on each.
+type item struct {
+	Deployment
+	status Status // guarded by the deployer's mu
 }
 
 // New makes a deployer; Run starts it.
@@ -98,16 +109,40 @@ func New(o Options) (*Deployer, error) {
 	}
 	d := &Deployer{o: o}
 	for _, v := range o.Deployments {
-		d.status = append(d.status, Status{Policy: v.Policy, Reference: v.Reference, Release: v.Release, Asked: v.State, Phase: Waiting, Since: time.Now()})
+		d.add(v)
 	}
 	return d, nil
 }
 
+// add takes note of an instance that is to be asked for.
+func (d *Deployer) add(v Deployment) *item {
+	i := &item{Deployment: v, status: v.status()}
+	i.status.Since = time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.items = append(d.items, i)
+	return i
+}
+
+// status is what is known before the first answer.
+func (v Deployment) status() Status {
+	return Status{Policy: v.Policy, Reference: v.Reference, Release: v.Release, Asked: v.State, Phase: Waiting}
+}
+
 // Run asks until the context ends.
 func (d *Deployer) Run(ctx context.Context) {
+	d.mu.Lock()
+	items := slices.Clone(d.items)
+	d.mu.Unlock()
 	var all sync.WaitGroup
-	for k := range d.o.Deployments {
-		all.Go(func() { d.keep(ctx, k) })
+	for _, i := range items {
+		all.Go(func() {
+			if i.Each {
+				d.spread(ctx, i, &all)
+			} else {
+				d.keep(ctx, i)
+			}
+		})
 	}
 	all.Wait()
 }
@@ -116,18 +151,23 @@ func (d *Deployer) Run(ctx context.Context) {
 func (d *Deployer) Status() []Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := slices.Clone(d.status)
-	for k := range list {
-		list[k].Connection = maps.Clone(list[k].Connection)
+	list := make([]Status, 0, len(d.items))
+	for _, i := range d.items {
+		if i.Each && i.status.Phase == Allocated {
+			continue // its instances tell
+		}
+		s := i.status
+		s.Connection = maps.Clone(s.Connection)
+		list = append(list, s)
 	}
 	return list
 }
 
-// keep asks for one deployment again and again.
-func (d *Deployer) keep(ctx context.Context, k int) {
+// keep asks for one instance again and again.
+func (d *Deployer) keep(ctx context.Context, i *item) {
 	pause := min(time.Second, d.o.Every)
 	for ctx.Err() == nil {
-		if d.attempt(ctx, k).settled() {
+		if d.attempt(ctx, i).settled() {
 			d.sleep(ctx, d.o.Every)
 			pause = min(time.Second, d.o.Every)
 			continue
@@ -153,14 +193,13 @@ func (s Status) settled() bool {
 }
 
 // attempt asks once, notes what came of it, and gives that.
-func (d *Deployer) attempt(ctx context.Context, k int) Status {
-	v := d.o.Deployments[k]
-	s := Status{Policy: v.Policy, Reference: v.Reference, Release: v.Release, Asked: v.State, Phase: Waiting}
+func (d *Deployer) attempt(ctx context.Context, of *item) Status {
+	s := of.Deployment.status()
 	var i *slap.Instance
 	var url string
 	var err error
-	d.o.Work(v.Policy, func() error {
-		if i, url, err = d.ask(ctx, v); errors.Is(err, slap.ErrNotReady) {
+	d.o.Work(of.Policy, func() error {
+		if i, url, err = d.ask(ctx, of.Deployment); errors.Is(err, slap.ErrNotReady) {
 			return nil // "please wait" is no failure
 		}
 		return err
@@ -177,7 +216,7 @@ func (d *Deployer) attempt(ctx context.Context, k int) Status {
 	default:
 		s.Phase, s.State, s.Computer, s.Partition, s.Report, s.Connection = Allocated, i.State, i.Computer, i.Partition, i.Status, i.Connection
 	}
-	d.note(k, s)
+	d.note(of, s)
 	return s
 }
 
@@ -235,9 +274,9 @@ func values(m map[string]string) map[string]any {
 }
 
 // note keeps a status, and logs it when it is news.
-func (d *Deployer) note(k int, s Status) {
+func (d *Deployer) note(i *item, s Status) {
 	d.mu.Lock()
-	old := d.status[k]
+	old := i.status
 	s.Attempts, s.Since = old.Attempts+1, old.Since
 	if news := s.Phase != old.Phase || s.State != old.State || s.Computer != old.Computer || s.Partition != old.Partition || s.Error != old.Error || s.Report != old.Report ||
 		!reflect.DeepEqual(s.Connection, old.Connection); news {
@@ -245,6 +284,6 @@ func (d *Deployer) note(k int, s Status) {
 		defer d.o.Log.Info("deployment", "policy", s.Policy, "reference", s.Reference, "phase", s.Phase, "state", s.State,
 			"computer", s.Computer, "partition", s.Partition, "error", s.Error, "report", s.Report) // what it publishes may be secret
 	}
-	d.status[k] = s
+	i.status = s
 	d.mu.Unlock()
 }

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -39,9 +40,18 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("nobody listens")
 	}
 	status, v := answer(r)
-	b, err := slap.Marshal(v)
+	var b []byte
+	var err error
+	if raw, ok := v.(rawJSON); ok {
+		b = []byte(raw)
+	} else {
+		b, err = slap.Marshal(v)
+	}
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(b))), Request: r}, err
 }
+
+// rawJSON is an answer as it is.
+type rawJSON string
 
 func (f *fake) count(prefix string) (n int) {
 	f.mu.Lock()
@@ -214,6 +224,44 @@ func TestReport(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			if s := d.Status()[0]; s.Report != text || s.Running() != running || s.Broken() == running {
 				t.Errorf("%q: %+v", text, s)
+			}
+		}
+	})
+}
+
+// TestEach: one instance on each computer that the master lists, those that
+// come later included.
+func TestEach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		computers := []any{}
+		f := &fake{answers: map[string]func(*http.Request) (int, any){
+			"/getHateoasUrl": always(404, nil), supply: always(200, nil), request: always(200, instance("started", nil)),
+			"/hateoas/": func(r *http.Request) (int, any) {
+				if r.URL.Query().Get("mode") == "" {
+					return 200, rawJSON(`{"_links": {"raw_search": {"href": "http://master/hateoas/?mode=search&query={query}"}}}`)
+				}
+				b, err := json.Marshal(computers)
+				if err != nil {
+					t.Error(err)
+				}
+				return 200, rawJSON(`{"_embedded": {"contents": ` + string(b) + `}}`)
+			},
+		}}
+		d, stop := run(t, f, Deployment{Policy: "sensors", Reference: "r", Release: "http://sr", State: slap.Started, Each: true})
+		defer stop()
+		time.Sleep(20 * time.Second)
+		if s := d.Status(); len(s) != 1 || s[0].Reference != "r" || s[0].Phase != Failed || !strings.Contains(s[0].Error, "no computer") {
+			t.Errorf("without computers: %+v", s)
+		}
+		for k, c := range []string{"COMP-1", "COMP-2"} {
+			f.mu.Lock()
+			computers = append(computers, map[string]string{"reference": c})
+			f.mu.Unlock()
+			time.Sleep(3 * time.Minute)
+			s := d.Status()
+			if len(s) != k+1 || s[k].Reference != "r-"+c || s[k].Phase != Allocated || f.count(supply+" http://sr "+c+" available") == 0 {
+				t.Errorf("with %s: %+v, asked %v", c, s, f.asked)
 			}
 		}
 	})
