@@ -257,6 +257,7 @@ func FuzzUnmarshal(f *testing.F) {
 		f.Add([]byte(d))
 	}
 	f.Add([]byte(`<marshal><list id="a"><reference id="a"/><set><float>nan</float><long>12345678901234567890123</long></set></list></marshal>`))
+	f.Add([]byte(`<marshal><object id="i2" module="slapos.slap.slap" class="ComputerPartition"><tuple><none/><string>p</string><none/></tuple><dictionary id="i3"><string>_parameter_dict</string><list id="i4"/><string>_software_release_document</string><string>x</string></dictionary></object></marshal>`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := Unmarshal(b)
 		if err != nil {
@@ -266,6 +267,10 @@ func FuzzUnmarshal(f *testing.F) {
 			return
 		}
 		PythonText(v)
+		toComputer(v) // whatever a master says of a computer is taken or refused
+		toPartition(v)
+		toInstance(v)
+		toCertificate(v)
 		again, err := Marshal(v)
 		if err != nil {
 			t.Fatalf("read, and not written: %v", err)

@@ -1,9 +1,12 @@
 """Uses the real slapos.slap library with a master: slapos.py MASTER_URL.
 The master's default computer is "local"; it is fresh."""
+import os
 import sys
+import tempfile
 
 import requests
 import slapos.slap
+from slapos.grid.watchdog import Watchdog
 from slapos.util import dumps
 
 url = sys.argv[1]
@@ -56,6 +59,23 @@ assert [s["slave_reference"] for s in host.getInstanceParameterDict()["slave_ins
 mine.started()
 mine.error("it broke <badly>")
 mine.bang("help")
+# The real watchdog reads timestamps as whole numbers: it bangs once after each
+# processing, and lives.
+with tempfile.TemporaryDirectory() as instances:
+    os.mkdir(os.path.join(instances, "slappart0"))
+    dog = Watchdog(url, "local", None, instances)
+
+    def stamp():
+        return int(slap.registerComputerPartition("local", "slappart0").getInstanceParameterDict()["timestamp"])
+
+    stamps = [stamp()]
+    for processed in (True, False, True):
+        if processed:
+            with open(os.path.join(instances, "slappart0", ".timestamp"), "w") as f:
+                f.write(str(stamp()))
+        dog.handle_event({"eventname": "PROCESS_STATE_EXITED"}, "processname:sleeper-on-watch groupname:slappart0")
+        stamps.append(stamp())
+    assert stamps[0] < stamps[1] == stamps[2] < stamps[3], stamps
 mine.setComputerPartitionRelatedInstanceList(["child"])
 mine.rename("renamed")
 node.bang("all")
