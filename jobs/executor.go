@@ -30,6 +30,8 @@ type ExecutorOptions struct {
 	API     API
 	// Actions finds an action by its name.
 	Actions func(name string) (Work, bool)
+	// Pull says that jobs of mode pull are run, too: they come from no queue.
+	Pull bool
 	// Timeout bounds an attempt; 0 is no bound.
 	Timeout time.Duration
 	// Grace is how long running jobs may go on after a stop; default 2 min.
@@ -230,6 +232,23 @@ func (x *Executor) forget(id string) {
 	delete(x.pauses, id)
 }
 
+// Version is that of the actions' contract; jobs of an older one fail, those of
+// a later one are left to others.
+const Version = 2
+
+// RunOne runs one job that comes from no queue, and tells whether it is settled:
+// ended, or somebody else's.
+func (x *Executor) RunOne(ctx context.Context, id string) error {
+	t := &x.threads[0]
+	t.set(id)
+	defer t.set("")
+	err := x.handle(ctx, id)
+	if errors.Is(err, ErrConflict) {
+		return fmt.Errorf("%s was begun by another: %w", id, err)
+	}
+	return err
+}
+
 // ghostWait is how long an entry without a job waits for it: other servers put
 // the entry first.
 const ghostWait = 2 * time.Second
@@ -249,6 +268,18 @@ func (x *Executor) handle(ctx context.Context, id string) error {
 	}
 	if j.State.Final() || j.State == Stopped {
 		return nil
+	}
+	if j.Mode == ModePull && !x.o.Pull {
+		return nil // it left the queue when its first attempt failed
+	}
+	if x.o.Pull && j.State == Running {
+		return fmt.Errorf("%w: %s runs already, by %s", ErrConflict, id, j.Executor)
+	}
+	if j.Version != 0 && j.Version < Version {
+		return x.fail(ctx, j, fmt.Sprintf("Job v%d is not supported by Job engine v%d", j.Version, Version))
+	}
+	if j.Version > Version {
+		return fmt.Errorf("%s is of version %d; this engine's is %d: it is left to a later one", id, j.Version, Version)
 	}
 	work, ok := x.o.Actions(j.Action)
 	if !ok {
@@ -320,6 +351,13 @@ func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error 
 	if err != nil {
 		text := err.Error()
 		c.StatusMessage = &text
+	}
+	if c.State == Failed && j.Mode == ModeMixed {
+		text := "Re-running job in pull mode after failed first attempt"
+		if err != nil {
+			text += ": " + err.Error()
+		}
+		c = Change{State: Queued, Mode: ModePull, StatusMessage: &text}
 	}
 	return x.finish(ctx, j, c)
 }

@@ -249,10 +249,11 @@ func (p *filterParser) word(text string) (operand, error) {
 		}
 		return operand{attribute: func(j *Job) []any { return texts(j.Properties[key.text]) }}, nil
 	}
-	if _, ok := attributes[text]; !ok {
-		return operand{attribute: func(*Job) []any { return nil }}, nil // as missing
+	of, ok := attribute(text)
+	if !ok {
+		of = func(*Job) []any { return nil } // as missing
 	}
-	return operand{attribute: attributes[text]}, nil
+	return operand{attribute: of}, nil
 }
 
 // date turns 'now-7d' into a time; other texts stay.

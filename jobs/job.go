@@ -60,12 +60,26 @@ type Job struct {
 	Duration      *int64            `json:"duration,omitempty"` // whole seconds from Started to the final state
 	// Attempt counts how often the job was set to RUNNING. An edit that carries
 	// another number than the job's comes from an executor that lost the job.
-	Attempt    int         `json:"attempt"`
-	Executor   string      `json:"executor,omitempty"`   // who set it to RUNNING last, if it said so
-	Operations []Operation `json:"operations,omitempty"` // what the reader may do; never stored
+	Attempt  int    `json:"attempt"`
+	Executor string `json:"executor,omitempty"` // who set it to RUNNING last, if it said so
+	// Of the engine that came after SlipStream's: a job of mode pull has no entry
+	// in the queue, one of mode mixed becomes one when its first attempt failed.
+	Mode       string      `json:"executionMode,omitempty"` // push, also when empty, pull or mixed
+	Version    int         `json:"version,omitempty"`       // of the actions' contract; 0 is the executor's
+	Payload    string      `json:"payload,omitempty"`       // for the action, JSON by convention
+	Output     string      `json:"output,omitempty"`        // of the action
+	Expiry     string      `json:"expiry,omitempty"`        // kept for clients
+	Operations []Operation `json:"operations,omitempty"`    // what the reader may do; never stored
 
 	Runs, Failures int64 `json:"-"` // of a derived job
 }
+
+// Modes of a job.
+const (
+	ModePush  = "push"
+	ModePull  = "pull"
+	ModeMixed = "mixed"
+)
 
 // A Reference points to a resource.
 type Reference struct {

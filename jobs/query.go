@@ -29,9 +29,45 @@ var attributes = map[string]func(*Job) []any{
 	"priority":               func(j *Job) []any { return numbers(j.Priority) },
 	"started":                func(j *Job) []any { return texts(j.Started) },
 	"duration":               func(j *Job) []any { return numbers(j.Duration) },
+	"executionMode":          func(j *Job) []any { return texts(cmp.Or(j.Mode, ModePush)) },
+	"version":                func(j *Job) []any { return []any{int64(j.Version)} },
 	"executor":               func(j *Job) []any { return texts(j.Executor) },
 	"attempt":                func(j *Job) []any { return []any{int64(j.Attempt)} },
 	"acl/owner/principal":    func(j *Job) []any { return owners(j.ACL) },
+}
+
+// attribute finds one by its name, in either engine's spelling.
+func attribute(name string) (func(*Job) []any, bool) {
+	of, ok := attributes[name]
+	if !ok {
+		of, ok = attributes[Camel(name)]
+	}
+	return of, ok
+}
+
+// Camel spells a name such as target-resource as SlipStream did: targetResource.
+func Camel(name string) string {
+	words := strings.Split(name, "-")
+	for i, w := range words {
+		if i > 0 && w != "" {
+			words[i] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return strings.Join(words, "")
+}
+
+// Kebab spells a name such as targetResource as the later engine does:
+// target-resource.
+func Kebab(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func texts(all ...string) []any {
@@ -186,7 +222,7 @@ func (q Query) order() (func(a, b *Job) int, error) {
 	for _, list := range q.OrderBy {
 		for _, one := range strings.Split(list, ",") {
 			name, direction, _ := strings.Cut(strings.TrimSpace(one), ":")
-			of, ok := attributes[name]
+			of, ok := attribute(name)
 			if !ok || direction != "" && direction != "asc" && direction != "desc" {
 				return nil, invalid("$orderby: %.40q is not attribute:asc or attribute:desc", one)
 			}

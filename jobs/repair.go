@@ -31,13 +31,13 @@ func (s *Store) Restore(ctx context.Context) (int, error) {
 	before := stamp(s.o.Now().Add(-restoreAge))
 	var lost []*Job
 	s.each(func(j *Job) {
-		if (j.State == Queued || j.State == Running) && !queued[j.ID] && j.Created < before {
+		if (j.State == Queued || j.State == Running) && j.Mode != ModePull && !queued[j.ID] && j.Created < before {
 			lost = append(lost, j)
 		}
 	})
 	restored := 0
 	for _, j := range lost {
-		if now, err := s.Get(ctx, j.ID); err != nil || now.State != Queued && now.State != Running {
+		if now, err := s.Get(ctx, j.ID); err != nil || now.State != Queued && now.State != Running || now.Mode == ModePull {
 			continue
 		}
 		priority := DefaultPriority

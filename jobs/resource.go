@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,8 @@ type Change struct {
 	ReturnCode    *int        `json:"returnCode,omitempty"`
 	StatusMessage *string     `json:"statusMessage,omitempty"`
 	Affected      []Reference `json:"affectedResources,omitempty"`
+	Mode          string      `json:"executionMode,omitempty"`
+	Output        *string     `json:"output,omitempty"`
 	// Executor is the name of who runs the job, with State RUNNING.
 	Executor string `json:"executor,omitempty"`
 	// Attempt is the job's number as the executor knows it. The change is
@@ -31,9 +34,10 @@ func (s *Store) Create(ctx context.Context, body []byte, owner Principal) (Job, 
 	if j.Priority != nil {
 		priority = *j.Priority
 	}
-	elsewhere := s.o.Queue != nil && !s.o.Own(j.Action)
+	pull := j.Mode == ModePull
+	elsewhere := s.o.Queue != nil && !s.o.Own(j.Action) && !pull
 	err = s.update(func(t *tx) error {
-		if !elsewhere {
+		if !elsewhere && !pull {
 			j.Properties = map[string]string{pathProperty: t.enqueue(s.queueOf(j), j.ID, priority)}
 		}
 		t.put(j)
@@ -145,15 +149,31 @@ func (s *Store) Stop(_ context.Context, id string) (Job, error) {
 	})
 }
 
-// Cancel gives a job up; one that has ended stays what it is.
-func (s *Store) Cancel(_ context.Context, id string) (Job, error) {
-	return s.turn(id, func(j *Job) {
+// Cancel gives a job up, and those whose parent it is; one that has ended stays
+// what it is.
+func (s *Store) Cancel(ctx context.Context, id string) (Job, error) {
+	out, err := s.turn(id, func(j *Job) {
 		if !j.State.Final() {
 			now := s.o.Now()
 			j.State, j.Updated = Canceled, stamp(now)
 			j.finish(now)
 		}
 	})
+	if err != nil {
+		return out, err
+	}
+	var children []string
+	s.each(func(j *Job) {
+		if j.Parent == id && !j.State.Final() {
+			children = append(children, j.ID)
+		}
+	})
+	for _, child := range children { // each is final then, so that a circle ends
+		if _, err := s.Cancel(ctx, child); err != nil && !errors.Is(err, ErrNotFound) {
+			return out, err
+		}
+	}
+	return out, nil
 }
 
 func (s *Store) turn(id string, f func(*Job)) (Job, error) {

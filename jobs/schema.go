@@ -42,7 +42,7 @@ var serverOwn = []string{"id", "resourceURI", "created", "updated", "operations"
 
 // clientOwn are the other attributes of a job.
 var clientOwn = []string{"name", "description", "acl", "state", "action", "progress", "targetResource", "affectedResources",
-	"returnCode", "statusMessage", "parentJob", "nestedJobs", "priority", "attempt", "executor"}
+	"returnCode", "statusMessage", "parentJob", "nestedJobs", "priority", "attempt", "executor", "executionMode", "version", "payload", "output", "expiry"}
 
 // merge puts the attributes of a JSON object over the job's and says which
 // there were.
@@ -110,6 +110,12 @@ func (j *Job) validate() error {
 		return invalid("progress is %d; it goes from 0 to 100", j.Progress)
 	case j.Priority != nil && (*j.Priority < 0 || *j.Priority > MaxPriority):
 		return invalid("priority is %d; it goes from 0, first, to %d", *j.Priority, MaxPriority)
+	case j.Mode != "" && j.Mode != ModePush && j.Mode != ModePull && j.Mode != ModeMixed:
+		return invalid("executionMode is %.40q; there are push, pull and mixed", j.Mode)
+	case j.Version < 0:
+		return invalid("version is %d; it goes from 0", j.Version)
+	case len(j.Payload) > maxMessage || len(j.Output) > maxMessage || len(j.Expiry) > maxText:
+		return invalid("payload, output or expiry is longer than %d bytes", maxMessage)
 	case len(j.Executor) > maxText:
 		return invalid("executor is longer than %d bytes", maxText)
 	case len(j.Name) > maxText || len(j.Description) > maxMessage:

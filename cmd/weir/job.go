@@ -68,7 +68,7 @@ func newExecutor() *cobra.Command {
 	var threads int
 	var actions string
 	var timeout, grace time.Duration
-	var es string
+	var es, one string
 	c := &cobra.Command{
 		Use: "executor", Args: cobra.NoArgs,
 		Short: "Take jobs from the queue and run their actions",
@@ -88,6 +88,9 @@ each thread does, with all stacks.`,
 			found, err := loadActions(actions, log)
 			if err != nil {
 				return exit{exitUsage, err.Error()}
+			}
+			if one != "" {
+				return runOne(c.Context(), &e, jobName(one), found, timeout, log)
 			}
 			var running atomic.Pointer[jobs.Executor]
 			api, queue, err := e.open(c.Context(), log, func() (s jobs.ExecutorStatus) {
@@ -117,6 +120,7 @@ each thread does, with all stacks.`,
 	c.Flags().StringVar(&actions, "actions", "", "`FOLDER` of executables, one an action")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "longest time for an attempt at a job (default no bound)")
 	c.Flags().DurationVar(&grace, "grace", 2*time.Minute, "how long running jobs may go on after SIGTERM")
+	c.Flags().StringVar(&one, "job-id", "", "run the job `ID` alone, such as one of executionMode pull, and exit")
 	c.Flags().StringVar(&es, "es-hosts-list", "", "accepted for SlipStream's configuration files; not needed here")
 	return c
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -45,6 +46,27 @@ func (s *actionSet) find(name string) (jobs.Work, bool) {
 	}
 	w, ok := s.built[name]
 	return w, ok
+}
+
+// runOne runs one job and exits 1 unless it ended well.
+func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Work, timeout time.Duration, log *slog.Logger) error {
+	api, err := e.client()
+	if err != nil {
+		return exit{exitUsage, err.Error()}
+	}
+	if err := api.Login(ctx); err != nil {
+		return exit{exitUsage, err.Error()}
+	}
+	e.naming()
+	x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, API: api, Actions: newActionSet(found, api).find, Pull: true, Timeout: timeout, Log: log})
+	if err := x.RunOne(ctx, id); err != nil {
+		return err
+	}
+	j, err := api.Get(ctx, id)
+	if err == nil && j.State != jobs.Success {
+		err = exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
+	}
+	return err
 }
 
 // keepJobs is for how long jobs that have ended are kept.

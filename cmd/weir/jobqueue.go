@@ -23,14 +23,19 @@ type sharedQueue interface {
 	Close() error
 }
 
-// open logs in and starts a session with the queue: with ZooKeeper where hosts
-// are given or the server names some, and with the server's own queue
-// otherwise. status is what the server is told of this process.
-func (e *engine) open(ctx context.Context, log *slog.Logger, status func() jobs.ExecutorStatus) (*cimi.Client, sharedQueue, error) {
+// naming gives the process a name of its own.
+func (e *engine) naming() {
 	if e.name == "" {
 		host, _ := os.Hostname()
 		e.name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
+}
+
+// open logs in and starts a session with the queue: with ZooKeeper where hosts
+// are given or the server names some, and with the server's own queue
+// otherwise. status is what the server is told of this process.
+func (e *engine) open(ctx context.Context, log *slog.Logger, status func() jobs.ExecutorStatus) (*cimi.Client, sharedQueue, error) {
+	e.naming()
 	api, err := e.client()
 	if err != nil {
 		return nil, nil, exit{exitUsage, err.Error()}

@@ -85,7 +85,7 @@ func (s *Service) show(who caller, j jobs.Job, selected []string) any {
 	for _, list := range selected {
 		for _, name := range strings.Split(list, ",") {
 			name, _, _ = strings.Cut(strings.TrimSpace(name), "/")
-			names = append(names, name)
+			names = append(names, jobs.Camel(name))
 		}
 	}
 	var all map[string]any
@@ -190,7 +190,9 @@ func (s *Service) edit(ctx context.Context, r Request, id string) (jobs.Job, err
 	}
 	var remove []string
 	for _, list := range fields["select"] {
-		remove = append(remove, strings.Split(list, ",")...)
+		for _, name := range strings.Split(list, ",") {
+			remove = append(remove, jobs.Camel(strings.TrimSpace(name)))
+		}
 	}
 	return s.o.Store.EditJSON(ctx, id, r.Body, remove...)
 }

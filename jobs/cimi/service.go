@@ -86,9 +86,16 @@ func Handles(path string) bool {
 
 // Serve answers a request.
 func (s *Service) Serve(ctx context.Context, r Request) Response {
+	kebab := r.kebab()
+	if kebab && strings.HasPrefix(r.Path, "job") && strings.HasPrefix(r.ContentType, "application/json") && len(r.Body) > 0 {
+		r.Body = fromKebab(r.Body)
+	}
 	answer, err := s.route(ctx, r)
 	if err != nil {
 		return failure(r, err)
+	}
+	if kebab && !answer.Text {
+		answer.Body = toKebab(answer.Body)
 	}
 	return answer
 }

@@ -102,7 +102,7 @@ func (s *sessions) caller(cookies string) (caller, bool) {
 		return caller{}, false
 	}
 	for _, c := range list {
-		if c.Name != cookieName {
+		if c.Name != cookieName && c.Name != kebabCookie {
 			continue
 		}
 		if u, ok := s.check(c.Value); ok {
@@ -149,12 +149,16 @@ func (s *sessions) token(name string) string {
 
 // A template is how SlipStream's clients send credentials.
 type template struct {
-	Template struct {
-		Username string `json:"username"`
-		Password string `json:"password"`
-		Key      string `json:"key"`
-		Secret   string `json:"secret"`
-	} `json:"sessionTemplate"`
+	Template *credentials `json:"sessionTemplate"`
+	Later    *credentials `json:"template"` // of the engine that came later
+}
+
+// credentials are a user's name and password, or an API key and its secret.
+type credentials struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Key      string `json:"key"`
+	Secret   string `json:"secret"`
 }
 
 // session answers below /api/session: log in by POST, log out by DELETE.
@@ -203,9 +207,15 @@ func (s *Service) login(r Request) (Response, error) {
 	if err := json.Unmarshal(r.Body, &t); err != nil {
 		return Response{}, &refusal{status: 400, message: "the session is no JSON: " + err.Error(), id: "session"}
 	}
-	name, password := t.Template.Username, t.Template.Password
+	sent, cookie := credentials{}, cookieName
+	if t.Template != nil {
+		sent = *t.Template
+	} else if t.Later != nil {
+		sent, cookie = *t.Later, kebabCookie
+	}
+	name, password := sent.Username, sent.Password
 	if name == "" {
-		name, password = t.Template.Key, t.Template.Secret
+		name, password = sent.Key, sent.Secret
 	}
 	u, known := s.sessions.users[name]
 	right := subtle.ConstantTimeCompare([]byte(u.Password), []byte(password)) == 1
@@ -213,6 +223,6 @@ func (s *Service) login(r Request) (Response, error) {
 		return Response{}, &refusal{status: 403, message: "the user's name or password is wrong", id: "session"}
 	}
 	a := created("session/" + rand.Text())
-	a.SetCookie = cookieName + "=" + s.sessions.token(name) + "; Path=/; HttpOnly; SameSite=Strict"
+	a.SetCookie = cookie + "=" + s.sessions.token(name) + "; Path=/; HttpOnly; SameSite=Strict"
 	return a, nil
 }

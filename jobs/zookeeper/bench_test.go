@@ -3,14 +3,16 @@ package zookeeper
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// BenchmarkQueue: cycles of take and consume with b.N entries queued, by one
-// session with several workers and by several sessions. WEIR_ZOOKEEPER_HOSTS
-// names an ensemble to use, so that others can be measured beside.
+// BenchmarkQueue: cycles of take and consume with b.N entries queued, or as many
+// as WEIR_QUEUED says, by one session with several workers and by several
+// sessions. WEIR_ZOOKEEPER_HOSTS names an ensemble to use, so that others can
+// be measured beside.
 func BenchmarkQueue(b *testing.B) {
 	e := &ensemble{t: b, hosts: strings.Split(os.Getenv("WEIR_ZOOKEEPER_HOSTS"), ",")}
 	if e.hosts[0] == "" {
@@ -23,7 +25,8 @@ func BenchmarkQueue(b *testing.B) {
 			for range c.sessions {
 				clients = append(clients, e.open(b))
 			}
-			enqueue(b, clients[0])
+			queued, _ := strconv.Atoi(os.Getenv("WEIR_QUEUED"))
+			enqueue(b, clients[0], max(queued, b.N))
 			b.ReportAllocs()
 			b.ResetTimer()
 			var all sync.WaitGroup
@@ -46,12 +49,12 @@ func BenchmarkQueue(b *testing.B) {
 	}
 }
 
-func enqueue(b *testing.B, c *Client) {
+func enqueue(b *testing.B, c *Client, n int) {
 	const producers = 64
 	var all sync.WaitGroup
 	for p := range producers {
 		all.Go(func() {
-			for i := p; i < b.N; i += producers {
+			for i := p; i < n; i += producers {
 				if _, err := c.Put(b.Context(), "job/0b5fb4d1-0e2e-4f0a-9d52-6a0e3f3a4d11", 100); err != nil {
 					b.Error(err)
 				}

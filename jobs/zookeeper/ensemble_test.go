@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -184,8 +185,12 @@ func (e *ensemble) wipe(t testing.TB) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range names {
-			c.Delete(folder+"/"+n, -1)
+		for some := range slices.Chunk(names, 500) {
+			var ops []any
+			for _, n := range some {
+				ops = append(ops, &zk.DeleteRequest{Path: folder + "/" + n, Version: -1})
+			}
+			c.Multi(ops...)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -29,11 +30,16 @@ type freeList struct {
 }
 
 const (
-	maxWindow = 256
+	// manyWins, one after another, halve the window, and one loss doubles it: it
+	// becomes as wide as others are ahead on a list that is not new.
+	manyWins = 256
 	// unconditional is how often the folders are listed whatever watches say.
 	unconditional = 10 * time.Second
 	leastPause    = 5 * time.Millisecond
-	mostPause     = time.Second
+	// restFactor is for how long a list is used, in times of what it took: a
+	// long queue must not be listed all the time by everybody. Meanwhile a new
+	// entry waits for the ones that are listed, whatever its priority.
+	restFactor = 30
 )
 
 func newFreeList(s *session) *freeList {
@@ -53,22 +59,17 @@ func (f *freeList) next() (name string, change <-chan struct{}) {
 		i = rand.IntN(f.equals())
 	}
 	name = f.names[i]
-	if i == 0 {
-		f.names = f.names[1:]
-	} else {
-		f.names = slices.Delete(f.names, i, i+1)
-	}
+	f.names[i] = f.names[0] // of equal priority; the list may be too long to be moved
+	f.names = f.names[1:]
 	f.mine[name] = true
 	return name, nil
 }
 
-// equals counts the first names of equal priority, up to the window.
+// equals counts the first names of equal priority, up to the window. Names of
+// one priority are together.
 func (f *freeList) equals() int {
-	n := 1
-	for n < min(f.window, len(f.names)) && priority(f.names[n]) == priority(f.names[0]) {
-		n++
-	}
-	return n
+	first, most := priority(f.names[0]), min(f.window, len(f.names))
+	return sort.Search(most, func(i int) bool { return priority(f.names[i]) != first })
 }
 
 // priority is the part of a name before its counter.
@@ -87,7 +88,7 @@ func (f *freeList) want() {
 func (f *freeList) won() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.wins++; f.wins >= maxWindow {
+	if f.wins++; f.wins >= manyWins {
 		f.wins, f.window = 0, max(1, f.window/2)
 	}
 }
@@ -96,7 +97,7 @@ func (f *freeList) lost(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.mine, name)
-	f.wins, f.window = 0, min(maxWindow, 2*f.window)
+	f.wins, f.window = 0, min(2*f.window, max(1, len(f.names)))
 }
 
 // drop forgets a name that this process held, or offers it again after a while.
@@ -127,7 +128,7 @@ func (f *freeList) follow(log *slog.Logger) {
 			f.pause(time.Now().Add(200 * time.Millisecond))
 			continue
 		}
-		least := time.Now().Add(min(max(10*f.listing, leastPause), mostPause))
+		least := time.Now().Add(min(max(restFactor*f.listing, leastPause), unconditional))
 		select {
 		case <-entries:
 		case <-taken:
