@@ -85,6 +85,24 @@ func TestCurlAsAUser(t *testing.T) {
 	if out, err := put.CombinedOutput(); err != nil {
 		t.Errorf("weir put: %v\n%s", err, out)
 	}
+	for i, c := range []struct {
+		flags, env []string
+		want       string
+	}{
+		{[]string{"--user", "alice:wonderland"}, nil, ""},
+		{[]string{"--user", "alice"}, []string{"WEIR_PASSWORD=wonderland", "WEIR_TOKEN=other"}, ""},
+		{nil, []string{"WEIR_USER=alice:wonderland"}, ""},
+		{nil, []string{"WEIR_TOKEN=carols-token-of-24-bytes"}, "403"}, // she may read alone
+		{[]string{"--user", "alice:looking-glass"}, nil, "401"},
+		{[]string{"--user", "alice"}, nil, "no password"},
+	} {
+		put := exec.Command(program, append(append([]string{"put"}, c.flags...), file, w.url(fmt.Sprint("/streams/raw.user", i)))...)
+		put.Env = append(os.Environ(), c.env...)
+		out, err := put.CombinedOutput()
+		if (err == nil) != (c.want == "") || !strings.Contains(string(out), c.want) {
+			t.Errorf("weir put %v with %v: %v\n%s", c.flags, c.env, err, out)
+		}
+	}
 }
 
 // TestRequestsAsAUser: Basic auth as Python's requests does it, in the shapes

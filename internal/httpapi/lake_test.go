@@ -267,3 +267,29 @@ func TestFieldReader(t *testing.T) {
 		t.Errorf("a form that breaks off: %v", err)
 	}
 }
+
+// FuzzFieldReader compares what comes out of a form in pieces with what a
+// form that is there as a whole says.
+func FuzzFieldReader(f *testing.F) {
+	for _, s := range []string{"data_chunk=abc", "a=b&data_chunk=a%2Bb&c=d", "data_chunk=%4", "plain", "&data_chunk=", "%data_chunk=%%"} {
+		f.Add(s, 3)
+	}
+	f.Fuzz(func(t *testing.T, form string, piece int) {
+		want, wantErr := form, error(nil)
+		if at := fieldAt([]byte(form)); at >= 0 {
+			value, _, _ := strings.Cut(form[at:], "&")
+			want, wantErr = unescape(value)
+		}
+		got, err := io.ReadAll(newFieldReader(inPieces{strings.NewReader(form), 1 + max(0, piece)%64}))
+		if (err != nil) != (wantErr != nil) || err == nil && string(got) != want {
+			t.Errorf("%q: %q, %v; want %q, %v", form, got, err, want, wantErr)
+		}
+	})
+}
+
+type inPieces struct {
+	r io.Reader
+	n int
+}
+
+func (p inPieces) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.n)]) }
