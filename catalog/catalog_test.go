@@ -378,6 +378,7 @@ func TestModel(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(rt, "compact") {
+			f.Store.Close() // compact is the committer's
 			f.compact()
 		}
 		shown := fmt.Sprint(f.Supplies("", 100), f.Products("", 100), f.Ingestions("", 100))

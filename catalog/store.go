@@ -18,7 +18,8 @@ import (
 // Options of a Store. Streams must be set.
 type Options struct {
 	Streams *streams.Store
-	// Started hears of streams whose ingestion takes up its work again.
+	// Started hears of streams whose ingestion takes up its work again, before
+	// the change is answered.
 	Started func(streams []string)
 	Now     func() time.Time // default time.Now
 	Log     *slog.Logger     // default discards
@@ -198,15 +199,15 @@ func (s *Store) commitSome(list []*change) {
 		if t.turns {
 			s.epoch.Add(1)
 		}
+		if len(t.started) > 0 && s.o.Started != nil {
+			s.o.Started(t.started)
+		}
 	}
 	for _, c := range list {
 		close(c.done)
 	}
 	if err != nil {
 		return
-	}
-	if len(t.started) > 0 && s.o.Started != nil {
-		s.o.Started(t.started)
 	}
 	const least = 4 << 20
 	if s.stream.State().Length > 4*s.snapshot+least {

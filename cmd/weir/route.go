@@ -53,4 +53,7 @@ func explain(out io.Writer, e policies.Explanation) {
 		return
 	}
 	fmt.Fprintf(out, "policy %s, stream %s\n", e.Policy, e.Stream)
+	if m := e.Meaning; m != nil {
+		fmt.Fprintf(out, "supply %s, product %s, ingestion %s\n", m.Supply, m.Product, m.Ingestion)
+	}
 }

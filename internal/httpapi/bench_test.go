@@ -15,13 +15,14 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"weir/access"
 	"weir/arrays"
 	"weir/policies"
 	"weir/streams"
 )
 
 // benchServer serves real stores on loopback and gives the address.
-func benchServer(b *testing.B) string {
+func benchServer(b *testing.B, change ...func(*Options)) string {
 	b.Helper()
 	dir := b.TempDir()
 	st, err := streams.Open(dir+"/streams", streams.Options{})
@@ -36,7 +37,11 @@ func benchServer(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := New(Options{Streams: st, Policies: router, Arrays: ar})
+	o := Options{Streams: st, Policies: router, Arrays: ar}
+	for _, c := range change {
+		c(&o)
+	}
+	s, err := New(o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,11 +104,11 @@ func (c benchClient) round(request []byte) error {
 const benchConns = 64
 
 // benchPosts sends 1 KiB POSTs on 64 keep-alive connections.
-func benchPosts(b *testing.B, addr string) {
+func benchPosts(b *testing.B, addr string, headers ...string) {
 	b.Helper()
 	body := strings.Repeat("x", 1024)
 	request := fmt.Appendf(nil, "POST /erp5/portal_ingestion_policies/default/ingest?reference=bench HTTP/1.1\r\nHost: x\r\n"+
-		"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n%s\r\n%s", len(body), strings.Join(headers, ""), body)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	var left atomic.Int64
@@ -146,6 +151,20 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkIngest1KiB is durable: each answer waits for its fdatasync.
 func BenchmarkIngest1KiB(b *testing.B) { benchPosts(b, benchServer(b)) }
+
+// BenchmarkIngest1KiBAsAUser is the same for a user whose password is a hash of
+// bcrypt.
+func BenchmarkIngest1KiBAsAUser(b *testing.B) {
+	guard := func(o *Options) {
+		var err error
+		o.Access, err = access.New(access.Options{Users: []access.User{{Name: "alice", Grant: access.Grant{Rights: access.Ingest},
+			Password: "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"}}}) // U*U
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	benchPosts(b, benchServer(b, guard), "Authorization: "+basicHeader("alice", "U*U")+"\r\n")
+}
 
 // BenchmarkEcho1KiB is the bound that fasthttp itself sets: the same requests
 // to a handler that does nothing.
