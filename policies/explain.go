@@ -45,12 +45,12 @@ func (r *Router) Explain(tag string) Explanation {
 		if err = r.wouldAdmit(rt); err == nil {
 			err = r.ownedNow(rt)
 		}
-		if err != nil {
-			e.Stream = deadName + "." + rt.rule.Name
-		}
 	}
 	if err != nil {
 		e.Error = err.Error()
+		if rt != nil {
+			e.Stream = deadName + "." + rt.rule.Name
+		}
 	}
 	return e
 }

@@ -63,7 +63,7 @@ func (w *work) reset() {
 func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
 	rt, err := w.find(r, target{policy: b.Policy, tag: b.Tag})
 	var ru *rule
-	if err == nil {
+	if rt != nil {
 		ru = rt.rule
 		k.Policy = ru.Name
 	}
@@ -99,7 +99,9 @@ func (w *work) find(r *Router, t target) (*route, error) {
 		return w.route, nil
 	}
 	rt, err := r.find(t)
-	w.asked, w.route = t, rt
+	if err == nil {
+		w.asked, w.route = t, rt
+	}
 	return rt, err
 }
 

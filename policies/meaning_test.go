@@ -56,6 +56,17 @@ func TestGrammarsAndDeadLetters(t *testing.T) {
 			t.Errorf("%s: %d bytes counted as %s", q.tag, n, q.reason)
 		}
 	}
+	again := []Batch{{Tag: "nodot", Entries: data, Records: 1}, {Tag: "nodot", Entries: data, Records: 1}}
+	twice := make([]Kept, 2)
+	if r.Keep(t.Context(), again, twice, false); !errors.Is(twice[0].Err, ErrTag) || !errors.Is(twice[1].Err, ErrTag) {
+		t.Errorf("a bad tag that comes twice: %v, %v", twice[0].Err, twice[1].Err)
+	}
+	if letters := readLetters(t, streamBytes(t, s, "_dead.p")); len(letters) != 3 || streamBytes(t, s, "_dead") != nil {
+		t.Errorf("%d dead letters of the policy; those of a bad tag are its, too", len(letters))
+	}
+	if e := r.Explain("nodot"); e.Stream != "_dead.p" || e.Policy != "p" || e.Error == "" {
+		t.Errorf("%+v", e)
+	}
 	if got := streamBytes(t, s, "room.temperature"); string(got) != strings.Repeat(string(data), 4) {
 		t.Errorf("the stream holds %q", got)
 	}

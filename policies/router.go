@@ -136,6 +136,8 @@ func (r *Router) Route(tag string) (Policy, bool) {
 }
 
 // find gives the route of a target, or ErrTag, ErrUnknownPolicy or ErrUnmatched.
+// With an error of the policy's grammar it also gives the route, for the
+// policy's dead letters.
 func (r *Router) find(t target) (*route, error) {
 	rt, ok := r.routes.Get(t)
 	if !ok {
@@ -154,7 +156,7 @@ func (r *Router) find(t target) (*route, error) {
 			name = rt.rule.Name
 		}
 		if err := rt.read(tag); err != nil {
-			return nil, err
+			return rt, err
 		}
 		r.routes.Add(target{policy: name, tag: tag}, rt)
 	}
