@@ -37,7 +37,7 @@ func (s *Server) startSlap() (_ func(context.Context) error, err error) {
 	}
 	s.master, err = master.New(master.Options{
 		Streams: s.streams, Computer: c.Computer, Products: c.Products, Attributes: c.Attributes, Async: c.Async, Forward: forwards(c.Forward),
-		Access: master.Access{Token: c.Token.Value(), Certificates: c.ClientCAFile != ""}, Authority: a, Ingest: s.ingest, MaxIngest: int64(s.conf.HTTP.MaxBody), Log: s.log,
+		Access: master.Access{Token: c.Token.Value(), Certificates: c.ClientCAFile != ""}, Authority: a, Ingest: s.ingest, Refused: s.refusedIngest, MaxIngest: int64(s.conf.HTTP.MaxBody), Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -45,6 +45,9 @@ func (s *Server) startSlap() (_ func(context.Context) error, err error) {
 	l, err := s.listenSlap(a)
 	if err != nil {
 		return nil, fmt.Errorf("server: slap.listen: %w", err)
+	}
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && c.Token.Value() == "" && c.ClientCAFile == "" {
+		s.log.Warn("slap: everybody who reaches the address may ask everything; slap.token, authority and client_ca_file say who may", "address", a.String())
 	}
 	h := &http.Server{Handler: s.master, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
 	s.serve("slap", http.ErrServerClosed, func() error { return h.Serve(l) })
@@ -100,6 +103,21 @@ func (s *Server) ingest(ctx context.Context, in master.Ingestion) error {
 	var kept [1]policies.Kept
 	s.router.Keep(ctx, batch[:], kept[:], false)
 	return ingestProblem(kept[0].Err)
+}
+
+// refusedIngest counts what the master refused, by the reasons of the HTTP
+// listener.
+func (s *Server) refusedIngest(status int, bytes int64) {
+	reason := "bad-request"
+	switch status {
+	case http.StatusForbidden:
+		reason = "forbidden"
+	case http.StatusRequestEntityTooLarge:
+		reason = "body-too-large"
+	case http.StatusMethodNotAllowed:
+		reason = "bad-method"
+	}
+	s.router.CountRefused(reason, 0, bytes)
 }
 
 // ingestProblem gives what the policies refuse the status that it has at the

@@ -257,6 +257,9 @@ func TestSlapDoors(t *testing.T) {
 			t.Errorf("/ingestData?%s %q: %d %s, want %d", v.query, v.body, status, text, v.status)
 		}
 	}
+	if n := s.router.Stats().Refused["forbidden"].Bytes; n != int64(len(entry)) {
+		t.Errorf("%d bytes are counted as forbidden", n)
+	}
 	if status, body := get(t, s, "/streams/sensors.one"); status != http.StatusOK || body != entry {
 		t.Errorf("what was ingested: %d %q", status, body)
 	}

@@ -7,6 +7,9 @@ import (
 	"net/url"
 )
 
+// ingestPath is the SLAP master's door to ingestion.
+const ingestPath = "/ingestData"
+
 // An Ingestion is data that came to /ingestData, the SLAP master's door to
 // ingestion policies.
 type Ingestion struct {
@@ -26,15 +29,29 @@ func (m *Master) serveIngest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in, err := m.readIngestion(r)
-	if err == nil {
-		err = m.o.Ingest(r.Context(), *in)
-	}
 	if err != nil {
+		m.refuse(r, err)
+		m.fail(w, r, err)
+		return
+	}
+	if err := m.o.Ingest(r.Context(), *in); err != nil {
 		m.fail(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
+
+// refuse counts data that nobody was handed.
+func (m *Master) refuse(r *http.Request, err error) {
+	if m.o.Refused != nil && r.URL.Path == ingestPath {
+		status, _ := statusOf(err)
+		m.o.Refused(status, min(max(0, r.ContentLength), mostAnnounced))
+	}
+}
+
+// mostAnnounced is where the sizes that senders announce stop to count, so that
+// lies about them do not fill the counters.
+const mostAnnounced = 1 << 40
 
 // readIngestion takes policy and reference from the query, and the data from
 // the body, or from a form's field data_chunk.

@@ -19,7 +19,8 @@ import (
 func TestIngest(t *testing.T) {
 	t.Parallel()
 	var got []Ingestion
-	b := newBench(t, Options{MaxIngest: 1 << 10, Ingest: func(_ context.Context, in Ingestion) error {
+	refused := map[int]int64{}
+	b := newBench(t, Options{MaxIngest: 1 << 10, Refused: func(status int, bytes int64) { refused[status] += bytes }, Ingest: func(_ context.Context, in Ingestion) error {
 		if got = append(got, in); in.Policy == "none" {
 			return Refuse(http.StatusNotFound, "no policy none")
 		}
@@ -59,6 +60,9 @@ func TestIngest(t *testing.T) {
 	}
 	if status, _ := b.raw(http.MethodGet, "/ingestData?ingestion_policy=p&reference=a", "", nil); status != 405 {
 		t.Errorf("GET: %d", status)
+	}
+	if refused[400] != 2 || refused[413] != 2<<10 || len(refused) != 3 { // 405 with nothing
+		t.Errorf("refused bytes by status: %v", refused)
 	}
 	alone := newBench(t, Options{})
 	if status, body := alone.raw(http.MethodPost, "/ingestData?ingestion_policy=p&reference=a", "x", octets); status != 404 || !strings.Contains(body, "weir serve") {

@@ -38,6 +38,10 @@ type Options struct {
 	Authority *authority.Authority
 	// Ingest keeps what comes to /ingestData; nil takes nothing.
 	Ingest func(context.Context, Ingestion) error
+	// Refused counts what came to /ingestData and was refused before it was
+	// handed on, by the status and the bytes that were announced; nil counts
+	// nothing.
+	Refused func(status int, bytes int64)
 	// MaxBody bounds a request's body; default 4 MiB. MaxIngest bounds what
 	// comes to /ingestData, of which at most four are taken at once; default 64 MiB.
 	MaxBody, MaxIngest int64

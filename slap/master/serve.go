@@ -70,15 +70,16 @@ func endpoints() map[string]endpoint {
 // ServeHTTP answers a request.
 func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, limit := r.URL.Path, m.o.MaxBody
-	if path == "/ingestData" {
+	if path == ingestPath {
 		limit = m.o.MaxIngest
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	who, err := m.caller(r)
-	if err == nil && who.computer != "" && (forPersons(path) || path == "/ingestData") {
+	if err == nil && who.computer != "" && (forPersons(path) || path == ingestPath) {
 		err = who.may(&call{r: r})
 	}
 	if err != nil {
+		m.refuse(r, err)
 		m.fail(w, r, err)
 		return
 	}
@@ -93,7 +94,7 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/hateoas" || strings.HasPrefix(path, "/hateoas/"):
 		m.serveHateoas(w, r)
-	case path == "/ingestData":
+	case path == ingestPath:
 		m.serveIngest(w, r)
 	case strings.HasPrefix(path, "/Person_") || strings.HasPrefix(path, "/weir/"):
 		m.serveOwn(w, r)
