@@ -52,7 +52,12 @@ type bench struct {
 // open starts a supervisor; plain is one without cgroups.
 func open(t testing.TB, plain bool) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: filepath.Join(t.TempDir(), "supervisor"), work: t.TempDir()}
+	return openIn(t, filepath.Join(t.TempDir(), "supervisor"), plain)
+}
+
+func openIn(t testing.TB, dir string, plain bool) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: dir, work: t.TempDir()}
 	b.log = filepath.Join(b.work, "supervisor.log")
 	b.args = []string{"serve", b.dir}
 	if plain {

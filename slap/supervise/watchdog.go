@@ -1,12 +1,14 @@
 package supervise
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // BangMessage is the text that the real watchdog sends for an exit.
@@ -29,18 +31,12 @@ func MayBang(folder string) (bool, error) {
 		return false, fmt.Errorf("supervise: watchdog: %w", err)
 	}
 	defer root.Close()
-	stamp, err := root.ReadFile(stampName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	stamp, err := readStamp(root, stampName)
+	if err != nil || stamp == "" {
+		return false, err
 	}
-	if err != nil {
-		return false, fmt.Errorf("supervise: watchdog: %w", err)
-	}
-	last, err := root.ReadFile(bangName)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("supervise: watchdog: %w", err)
-	}
-	return !bytes.Equal(stamp, last), nil
+	last, err := readStamp(root, bangName)
+	return err == nil && stamp != last, err
 }
 
 // Banged records that a partition was banged: it is not again until it was
@@ -51,22 +47,42 @@ func Banged(folder string) error {
 		return fmt.Errorf("supervise: watchdog: %w", err)
 	}
 	defer root.Close()
-	stamp, err := root.ReadFile(stampName)
-	if errors.Is(err, fs.ErrNotExist) {
-		stamp, err = []byte("0"), nil
-	}
+	stamp, err := readStamp(root, stampName)
 	if err != nil {
-		return fmt.Errorf("supervise: watchdog: %w", err)
+		return err
 	}
 	temporary := bangName + ".new"
 	if err := root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("supervise: watchdog: %w", err)
 	}
-	if err := root.WriteFile(temporary, []byte(strings.TrimSpace(string(stamp))), 0o644); err != nil {
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
 		return fmt.Errorf("supervise: watchdog: %w", err)
 	}
-	if err := root.Rename(temporary, bangName); err != nil {
+	_, err = f.WriteString(cmp.Or(stamp, "0"))
+	if err := errors.Join(err, f.Close(), root.Rename(temporary, bangName)); err != nil {
 		return fmt.Errorf("supervise: watchdog: %w", err)
 	}
 	return nil
+}
+
+// readStamp reads a file of the partition, "" when there is none. It may be
+// anything: a pipe does not hold us up, and nothing is read without end.
+func readStamp(root *os.Root, name string) (string, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("supervise: watchdog: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", fmt.Errorf("supervise: watchdog: %s is no plain file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 100))
+	if err != nil {
+		return "", fmt.Errorf("supervise: watchdog: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
