@@ -70,7 +70,7 @@ func TestMany(t *testing.T) {
 		t.Errorf("%+v, %v", i, err)
 	}
 	second := resident(t, b.cmd.Process.Pid)
-	if first > bound || second > bound {
+	if !raced && (first > bound || second > bound) {
 		t.Errorf("%d MiB, and %d MiB after the adoption", first>>20, second>>20)
 	}
 	t.Logf("500 processes started in %v; %.1f MiB; adopted in %v; %.1f MiB", took, float64(first)/(1<<20), ready, float64(second)/(1<<20))

@@ -101,7 +101,7 @@ func (c cgroups) place(slot string, pid int, l Limits) (folders []string, counte
 			continue
 		}
 		folder := filepath.Join(h.base, slot)
-		if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return folders, counted, fmt.Errorf("cgroup: %w", err)
 		}
 		if limit(folder, h.pids, l.Processes) {
@@ -116,7 +116,8 @@ func (c cgroups) place(slot string, pid int, l Limits) (folders []string, counte
 	return folders, counted, nil
 }
 
-// folders are a program's groups, whether they are there or not.
+// folders are a program's groups, whether they are there or not, or, for "",
+// the supervisor's own.
 func (c cgroups) folders(slot string) []string {
 	var list []string
 	for _, base := range []string{c.v2, c.pids, c.memory} {

@@ -79,7 +79,6 @@ func Serve(ctx context.Context, o Options) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		s.log.Warn("supervise: orphans go to init", "error", err)
 	}
-	go s.reap(ctx)
 	l, err := s.listen()
 	if err != nil {
 		return err
@@ -89,10 +88,12 @@ func Serve(ctx context.Context, o Options) error {
 		return err
 	}
 	s.log.Info("supervise: ready", "folder", o.Dir, "adopted", s.adopted, "confined", s.cgroups.v2 != "" || s.cgroups.pids != "")
+	go s.reap(ctx)
 	go s.accept(ctx, l)
 	<-ctx.Done()
 	l.Close()
 	s.stopAll()
+	discard(s.cgroups.folders(""))
 	return nil
 }
 
