@@ -235,3 +235,30 @@ func waitFor(t testing.TB, address string) {
 		}
 	}
 }
+
+// TestSlapAsync: the real library meets "please wait", and gets the instance
+// when it asks again.
+func TestSlapAsync(t *testing.T) {
+	t.Parallel()
+	python := slapPython(t)
+	url, _ := slapMaster(t, t.TempDir(), "--async")
+	out, err := exec.Command(python, "-c", `
+import sys, slapos.slap
+from slapos.util import dumps
+s = slapos.slap.slap(); s.initializeConnection(sys.argv[1])
+s.registerComputer("local").updateConfiguration(dumps({"reference": "local", "address": "::1", "netmask": "::", "partition_list": [
+    {"reference": "p", "tap": {"name": "t"}, "address_list": []}]}))
+first = s.registerOpenOrder().request("sr", "i")
+for ask in (first.getId, first.getState, first.getConnectionParameterDict):
+    try:
+        ask()
+    except slapos.slap.ResourceNotReady:
+        continue
+    raise AssertionError("%s answered" % ask)
+assert s.registerOpenOrder().request("sr", "i").getId() == "p"
+print("ok")
+`, url).CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "ok" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
