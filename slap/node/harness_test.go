@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 		err := supervise.Serve(context.Background(), supervise.Options{Dir: os.Args[2], Exec: []string{os.Args[0], "test-exec"}})
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	case len(os.Args) == 3 && os.Args[1] == "test-agent":
+		os.Exit(agent(os.Args[2]))
 	case len(os.Args) == 2 && os.Args[1] == "test-exec":
 		fmt.Fprintln(os.Stderr, supervise.Exec())
 		os.Exit(1)

@@ -21,7 +21,8 @@ type Run struct {
 	Parallel  int      // 0 is what the configuration says
 
 	failures *failures // of runs before, nil for none
-	again    bool      // of Report: nothing went in the round before
+	snapshot *snapshot
+	again    bool // of Report: nothing went in the round before
 }
 
 // Instance processes the computer's partitions. The error tells why nothing
@@ -41,6 +42,7 @@ func (n *Node) Instance(ctx context.Context, r Run) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	r.snapshot = &snapshot{}
 	parallel := r.Parallel
 	if parallel == 0 {
 		parallel = n.c.Parallel
@@ -168,7 +170,7 @@ func (n *Node) process(ctx context.Context, p slap.Partition, r Run) result {
 		return result{err: t.leave()}
 	}
 	if !r.Force && !r.ForceStop && t.upToDate() {
-		return t.watch(ctx)
+		return t.watch(ctx, r.snapshot)
 	}
 	return t.bring(ctx, r)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -185,17 +186,37 @@ func (t *task) stop(ctx context.Context) error {
 	return errors.Join(c.Remove(ctx, t.name), t.n.forgetGroup(t.name))
 }
 
+// A snapshot is which groups the supervisor has, asked once in a run and only
+// when somebody wants to know.
+type snapshot struct {
+	once   sync.Once
+	groups map[string]bool
+	err    error
+}
+
+func (s *snapshot) has(ctx context.Context, n *Node, group string) bool {
+	s.once.Do(func() {
+		c, err := n.supervisor(ctx, true)
+		if err != nil {
+			s.err = err
+			return
+		}
+		info, err := c.Info(ctx)
+		s.err, s.groups = err, map[string]bool{}
+		for _, g := range info.Groups {
+			s.groups[g] = true
+		}
+	})
+	return s.err == nil && s.groups[group]
+}
+
 // runs tells whether the supervisor knows the partition, if there is anything
 // to know.
-func (t *task) runs(ctx context.Context) bool {
-	list, err := t.programs()
-	if err != nil || len(list) == 0 {
-		return true
+func (t *task) runs(ctx context.Context, s *snapshot) bool {
+	for _, place := range places {
+		if names, err := t.f.names(place.dir); err == nil && len(names) > 0 {
+			return s.has(ctx, t.n, t.name)
+		}
 	}
-	c, err := t.n.supervisor(ctx, true)
-	if err != nil {
-		return false
-	}
-	states, err := c.Status(ctx, t.name+":*")
-	return err == nil && len(states) > 0
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,9 @@ func (t *task) python() string {
 
 // note writes what promises said to the partition's log.
 func (t *task) note(s promise.Summary) {
+	if !slices.ContainsFunc(s.Results, func(r promise.Result) bool { return !r.Former }) {
+		return
+	}
 	file, err := t.f.appendTo(logName, maxLog)
 	if err != nil {
 		t.log.Warn("log", "error", err)
@@ -73,11 +77,11 @@ func (t *task) note(s promise.Summary) {
 
 // watch looks after a partition that is up to date: what runs in it, and
 // whether it keeps its promises.
-func (t *task) watch(ctx context.Context) result {
+func (t *task) watch(ctx context.Context, s *snapshot) result {
 	if t.p.State != slap.Started {
 		return result{}
 	}
-	if requested.Pending(t.place(), t.n.now()) || !t.runs(ctx) {
+	if requested.Pending(t.place(), t.n.now()) || !t.runs(ctx, s) {
 		if err := t.startProcesses(ctx); err != nil {
 			return result{err: errors.Join(err, t.failed(ctx, err)), worked: true}
 		}
@@ -87,15 +91,15 @@ func (t *task) watch(ctx context.Context) result {
 	}
 	o := t.promiseOptions()
 	o.Anomaly = true
-	s, err := promise.Run(ctx, o)
-	t.note(s)
+	kept, err := promise.Run(ctx, o)
+	t.note(kept)
 	if err == nil {
-		err = s.Err()
+		err = kept.Err()
 	}
 	if ctx.Err() != nil {
 		return result{err: ctx.Err()}
 	}
-	if bang := s.Bang(); bang != "" {
+	if bang := kept.Bang(); bang != "" {
 		t.log.Warn("a promise bangs", "message", bang)
 		if e := t.tell(ctx, slap.ReportBang, bang); e != nil {
 			return result{err: e}

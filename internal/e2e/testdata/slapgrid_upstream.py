@@ -1,6 +1,6 @@
 """Runs slapos.core's own tests of slapgrid with another program in its place.
 
-   slapgrid_upstream.py [-v] [-k PATTERN] [--skip FILE] -- PROGRAM
+   slapgrid_upstream.py [-v] [-k PATTERN] [--part K/N] [--skip FILE] -- PROGRAM
 
 PROGRAM is asked as slapos is: PROGRAM node instance --cfg FILE, and so on. The
 handlers by which the tests answer requests in process answer on a real port.
@@ -16,6 +16,7 @@ if '--' not in argv:
     sys.exit(__doc__)
 opts, program = argv[:argv.index('--')], argv[argv.index('--') + 1:]
 pattern = opts[opts.index('-k') + 1] if '-k' in opts else ''
+part, parts = map(int, opts[opts.index('--part') + 1].split('/')) if '--part' in opts else (0, 1)
 verbose = '-v' in opts
 skip = set()
 if '--skip' in opts:
@@ -188,7 +189,7 @@ def walk(s):
         elif t.id() not in known:
             name = t.id().split('test_slapgrid.')[-1]
             known.add(t.id())
-            if pattern in name:
+            if pattern in name and len(known) % parts == part:
                 ids.append(name)
                 if name not in skip:
                     suite.addTest(t)

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/slap/supervise"
+)
+
+// agent is the test binary as the command weir node instance.
+func agent(config string) int {
+	c, err := LoadConfig(config, nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	n, err := New(Options{Config: c, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Supervisor: []string{os.Args[0], "test-supervisor", filepath.Join(c.Instances, "var", "weir", "supervisor")}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	lock, err := n.Lock("instance", "")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return ExitRunning
+	}
+	defer lock.Release()
+	o, err := n.Instance(context.Background(), Run{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return o.Exit()
+}
+
+// processes are those of the house, by the words of their command lines and
+// the folders that they are in.
+func (h *house) processes() map[int]string {
+	found := map[int]string{}
+	list, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range list {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		line, err := os.ReadFile(dir + "/cmdline")
+		cwd, _ := os.Readlink(dir + "/cwd")
+		text := strings.ReplaceAll(string(line), "\x00", " ")
+		if err == nil && pid != os.Getpid() && text != "" && (strings.Contains(text, h.dir) || strings.HasPrefix(cwd, h.dir)) {
+			found[pid] = text
+		}
+	}
+	return found
+}
+
+// TestKill: the agent, and now and then the supervisor, are killed at random
+// moments. What comes after finds its way: no profile runs twice at a time, no
+// service is doubled, nothing is left over.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	const partitions, kills = 4, 120
+	h := newHouse(t, partitions, `
+if [ -s pid ] && [ -e /proc/$(cat pid)/stat ]; then
+  read stat < /proc/$(cat pid)/stat && case "$stat" in *") Z "*) ;; *) echo "twice: $stat" >> twice;; esac
+fi
+echo $$ > pid
+setsid sh -c 'echo $$ > child; exec sleep 1.7' &
+sleep 0.03
+kill $(cat child)
+: > pid
+echo x >> runs`)
+	for k := range partitions {
+		h.put(fmt.Sprintf("part%d", k), "etc/service/a", "#!/bin/sh\nexec sleep 7777\n", 0o755)
+	}
+	config := filepath.Join(h.dir, "slapos.cfg")
+	text := fmt.Sprintf("[slapos]\ncomputer_id = local\nmaster_url = %s\nsoftware_root = %s\ninstance_root = %s\ninstance_min_free_space = 1M\n[weir]\nparallel = 3\n", h.fake.URL, h.c.Software, h.c.Instances)
+	h.must(os.WriteFile(config, []byte(text), 0o644))
+	// The seed is told, so that a failure can be seen again.
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	var cut int
+	for round := range kills {
+		h.fake.set(func() {
+			for _, p := range h.fake.partitions {
+				p.Timestamp = strconv.Itoa(round + 2)
+			}
+		})
+		c := exec.Command(os.Args[0], "test-agent", config)
+		h.must(c.Start())
+		time.Sleep(time.Duration(random.Int64N(int64(350 * time.Millisecond))))
+		if round%10 == 9 {
+			h.killSupervisor()
+		}
+		c.Process.Kill()
+		if c.Wait(); c.ProcessState.ExitCode() != 0 {
+			cut++
+		}
+	}
+	t.Logf("%d of %d runs were cut short", cut, kills)
+	if cut < kills/3 {
+		t.Errorf("only %d runs were cut short", cut)
+	}
+	h.converges(config, partitions)
+}
+
+func (h *house) killSupervisor() {
+	h.t.Helper()
+	c, err := supervise.Dial(h.t.Context(), h.SupervisorDir())
+	if err != nil {
+		return
+	}
+	if info, err := c.Info(h.t.Context()); err == nil {
+		syscall.Kill(info.PID, syscall.SIGKILL)
+	}
+}
+
+// converges wants two runs to succeed, the second without work, and then one
+// process a service, and no other but the supervisor's.
+func (h *house) converges(config string, partitions int) {
+	h.t.Helper()
+	for range 2 {
+		if out, err := exec.Command(os.Args[0], "test-agent", config).CombinedOutput(); err != nil {
+			h.t.Fatalf("the run after the kills: %v\n%s", err, out)
+		}
+	}
+	h.fake.told()
+	if out, err := exec.Command(os.Args[0], "test-agent", config).CombinedOutput(); err != nil || strings.Contains(string(out), "processing") {
+		h.t.Errorf("a run with nothing to do: %v\n%s", err, out)
+	}
+	h.toldAre()
+	for k := range partitions {
+		if got := h.text(fmt.Sprintf("part%d", k), "twice"); got != "" {
+			h.t.Errorf("part%d: two profiles ran at a time: %s", k, got)
+		}
+	}
+	var left []string
+	h.within("children of profiles are gone", func() bool {
+		left = nil
+		for _, text := range h.processes() {
+			left = append(left, text)
+		}
+		return !slices.ContainsFunc(left, func(s string) bool { return strings.Contains(s, "sleep 1.7") })
+	})
+	services := 0
+	for _, text := range left {
+		switch {
+		case strings.Contains(text, "sleep 7777"):
+			services++
+		case strings.Contains(text, "test-supervisor"):
+		default:
+			h.t.Errorf("left over: %s", text)
+		}
+	}
+	if services != partitions {
+		h.t.Errorf("%d processes of %d services:\n%s", services, partitions, strings.Join(left, "\n"))
+	}
+}
