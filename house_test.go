@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"slap/collect":     {"internal/proc"},
 	"slap/node":        {"slap", "slap/supervise", "slap/promise", "slap/requested", "slap/collect", "internal/ini"},
 	"internal/proc":    {},
-	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi", "jobs", "slap/deploy"},
+	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi", "jobs", "lake", "slap/deploy"},
 	"internal/demo":    {"arrays"},
 	"internal/server":  {"*"},
 	"cmd/weir":         {"*"},

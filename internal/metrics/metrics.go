@@ -18,6 +18,7 @@ import (
 	"weir/arrays"
 	"weir/forward"
 	"weir/internal/httpapi"
+	"weir/lake"
 	"weir/policies"
 	"weir/slap/deploy"
 	"weir/streams"
@@ -31,6 +32,7 @@ type Sources struct {
 	Arrays   func() arrays.Stats
 	HTTP     func() httpapi.Stats
 	Jobs     func() Jobs
+	Lake     func() lake.Stats
 	// Deployments are the instances that policies name.
 	Deployments func() []deploy.Status
 	// Version of weir, for weir_build_info.
@@ -146,6 +148,7 @@ type snapshot struct {
 	arrays   arrays.Stats
 	http     httpapi.Stats
 	jobs     Jobs
+	lake     lake.Stats
 	deployed []deploy.Status
 	version  string
 }
@@ -158,6 +161,7 @@ func take(s Sources) snapshot {
 	ask(&now.arrays, s.Arrays)
 	ask(&now.http, s.HTTP)
 	ask(&now.jobs, s.Jobs)
+	ask(&now.lake, s.Lake)
 	ask(&now.deployed, s.Deployments)
 	return now
 }

@@ -10,6 +10,7 @@ import (
 	"weir/arrays"
 	"weir/forward"
 	"weir/internal/httpapi"
+	"weir/lake"
 	"weir/policies"
 	"weir/slap/deploy"
 	"weir/streams"
@@ -41,6 +42,7 @@ func sample() Sources {
 		HTTP: func() httpapi.Stats {
 			return httpapi.Stats{Answers: map[string][6]int64{"ingest": {0, 0, 5, 0, 2, 0}}}
 		},
+		Lake: func() lake.Stats { return lake.Stats{Sets: 1, Files: 20, Partial: 3, Bytes: 4000} },
 		Deployments: func() []deploy.Status {
 			return []deploy.Status{
 				{Policy: "up", Reference: "r", Phase: deploy.Allocated, State: "started", Report: "#access Instance correctly started", Attempts: 7, Since: time.Unix(1800000000, 0)},
@@ -87,6 +89,7 @@ func TestValues(t *testing.T) {
 		`weir_forward_refused_bytes_total{reason="too-large"} 99`,
 		`weir_http_answers_total{class="2xx",route="ingest"} 5`,
 		`weir_http_answers_total{class="4xx",route="ingest"} 2`,
+		`weir_lake_sets 1`, `weir_lake_files 20`, `weir_lake_bytes 4000`, `weir_lake_partial_files 3`,
 		`weir_deployments{phase="allocated"} 2`,
 		`weir_deployments{phase="waiting"} 1`,
 		`weir_deployment_running{policy="up",reference="r"} 1`,

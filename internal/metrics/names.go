@@ -64,6 +64,9 @@ func present(s Sources) []metric {
 	if s.Jobs != nil {
 		list = append(list, ofJobs()...)
 	}
+	if s.Lake != nil {
+		list = append(list, ofLake()...)
+	}
 	if s.Deployments != nil {
 		list = append(list, ofDeployments()...)
 	}

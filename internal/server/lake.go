@@ -16,3 +16,11 @@ func (s *Server) startLake() (_ func(context.Context) error, err error) {
 	}
 	return func(context.Context) error { return s.lake.Close() }, nil
 }
+
+// lakeStats counts what the data lake has; nil without one.
+func (s *Server) lakeStats() func() lake.Stats {
+	if s.lake == nil {
+		return nil
+	}
+	return s.lake.Stats
+}

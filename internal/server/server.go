@@ -264,6 +264,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 		Forward: s.forward.Stats, Streams: s.streams.Stats, Policies: s.router.Stats, Arrays: s.arrays.Stats,
 		HTTP: func() httpapi.Stats { return s.http.Stats() }, Version: s.version,
 		Jobs:        s.jobStats,
+		Lake:        s.lakeStats(),
 		Deployments: s.deployed,
 	})
 	if err != nil {
