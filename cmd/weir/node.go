@@ -43,7 +43,7 @@ partitions and the exit codes: 1 something failed, 2 only promises failed,
 		Example: "  weir node format --dry-run\n  weir node run",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newNodeFormat(), newNodeSoftware(), newNodeInstance(), newNodePromise(), newNodeReport(), newNodeRun(), newNodeBang(),
+	c.AddCommand(newNodeFormat(), newNodeSoftware(), newNodeInstance(), newNodePromise(), newNodeReport(), newNodeCollect(), newNodeRun(), newNodeBang(),
 		newNodeStatus(), newNodeControl("start", "Start processes", (*supervise.Client).Start), newNodeControl("stop", "Stop processes", (*supervise.Client).Stop),
 		newNodeControl("restart", "Restart processes", (*supervise.Client).Restart), newNodeTail(), newNodeSupervisor(), newNodeExec())
 	// slapos writes some options with underscores.

@@ -128,14 +128,31 @@ over. The master is asked before files go.`,
 	return c
 }
 
+func newNodeCollect() *cobra.Command {
+	var s nodeCall
+	c := &cobra.Command{
+		Use: "collect", Args: cobra.NoArgs,
+		Short: "Measure what the partitions use",
+		Long: `Measure processor, memory, input and output and disk of the partitions, and the
+computer's own load; push the tables of the monitor to the gateway that
+[weir] push names; tell the master the use of the days that are over.`,
+		Example: "  weir node collect",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.work(c.Context(), "collect", func(n *node.Node) (node.Outcome, error) { return node.Outcome{}, n.Collect(c.Context()) })
+		},
+	}
+	s.runFlags(c)
+	return c
+}
+
 func newNodeRun() *cobra.Command {
 	var s nodeCall
 	var every node.Schedule
 	c := &cobra.Command{
 		Use: "run", Args: cobra.NoArgs,
 		Short: "Do all of it, again and again, until SIGTERM",
-		Long: `Build releases, process partitions and report, each minute and when a service
-ended, until SIGTERM or SIGINT. Services go on when it ends. docs/systemd has a
+		Long: `Build releases, process partitions, report and collect, each minute and when a
+service ended, until SIGTERM or SIGINT. Services go on when it ends. docs/systemd has a
 unit for it.`,
 		Example: "  weir node run --cfg /etc/opt/slapos/slapos.cfg",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -152,6 +169,7 @@ unit for it.`,
 	c.Flags().DurationVar(&every.Instances, "instances-every", time.Minute, "how often partitions are processed")
 	c.Flags().DurationVar(&every.Software, "software-every", time.Minute, "how often releases are built")
 	c.Flags().DurationVar(&every.Reports, "reports-every", 5*time.Minute, "how often instances are removed")
+	c.Flags().DurationVar(&every.Samples, "samples-every", time.Minute, "how often it is measured what partitions use")
 	return c
 }
 

@@ -45,7 +45,8 @@ type Config struct {
 	Parallel int   // partitions at a time; [weir] parallel
 	LogBytes int64 // of a program, before its log is rotated; [weir] log_size
 
-	Format FormatConfig
+	Format  FormatConfig
+	Collect CollectConfig
 }
 
 // LoadConfig reads a slapos.cfg. Options of its section [slapos] that are given
@@ -207,6 +208,6 @@ func (r *reader) config() *Config {
 	for _, command := range []string{"software", "instance", "report"} {
 		c.Pidfiles[command] = r.text("slapos", "pidfile_"+command, "")
 	}
-	c.Format = r.format(c)
+	c.Format, c.Collect = r.format(c), r.collect()
 	return c
 }

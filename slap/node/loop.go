@@ -16,10 +16,11 @@ type Schedule struct {
 	Instances time.Duration // default 1 min
 	Software  time.Duration // default 1 min
 	Reports   time.Duration // default 5 min
+	Samples   time.Duration // of what partitions use; default 1 min
 }
 
-// Loop builds releases, processes partitions and reports until the context
-// ends. When the master is away it asks less and less often, to every five
+// Loop builds releases, processes partitions, reports and collects until the
+// context ends. When the master is away it asks less and less often, to every five
 // minutes; a partition that fails is tried again after a minute, then less and
 // less often, to every hour, unless the master changes it.
 func (n *Node) Loop(ctx context.Context, s Schedule) {
@@ -35,6 +36,9 @@ func (n *Node) Loop(ctx context.Context, s Schedule) {
 	})
 	all.Go(func() {
 		n.repeat(ctx, "report", or(s.Reports, 5*time.Minute), func(ctx context.Context) (Outcome, error) { return n.Report(ctx, Run{}) })
+	})
+	all.Go(func() {
+		n.repeat(ctx, "collect", or(s.Samples, time.Minute), func(ctx context.Context) (Outcome, error) { return Outcome{}, n.Collect(ctx) })
 	})
 	all.Wait()
 }
