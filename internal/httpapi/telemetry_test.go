@@ -193,3 +193,23 @@ func TestCollectBounded(t *testing.T) {
 		t.Errorf("%d bytes of memory are still held", used)
 	}
 }
+
+// A collector may write where its user may, and nothing of a body is kept that
+// also has what it may not write.
+func TestCollectorsRights(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	const line = "a text=\"x\" 1\n"
+	w.post("/write?db=raw", line).want(t, 401, "who you are")
+	w.post("/write?db=raw", line, as("reader")...).want(t, 403, "no right")
+	w.post("/write?db=raw", line, as("files")...).want(t, 403, `policy "raw"`)
+	w.absent("raw.a")
+	w.post("/write?db=files/x", line, as("files")...).want(t, 204, "")
+	w.post("/write?db=raw", line, as("sender")...).want(t, 204, "")
+	if got := w.content("files/x.a"); got != "x" {
+		t.Errorf("files/x.a holds %q", got)
+	}
+	w.post("/api/v2/write?bucket=raw", line, "Authorization", "Token 0123456789abcdef").want(t, 403, "user reader has no right ingest")
+	w.post("/api/v2/write?bucket=raw", line, "Authorization", "Token unknown").want(t, 401, "")
+	w.get("/ping").want(t, 204, "")
+}
