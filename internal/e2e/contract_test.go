@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,19 +27,19 @@ func TestContract(t *testing.T) {
 	if examples == "" {
 		examples = "4"
 	}
-	cmd := exec.Command(filepath.Join(filepath.Dir(python), "st"), "run", w.url("/openapi.json"),
+	config, err := filepath.Abs("testdata/schemathesis.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(filepath.Dir(python), "st"), "--config-file", config, "run", w.url("/openapi.json"),
 		"--phases", "examples,coverage,fuzzing", "--max-examples", examples, "--seed", "1", "--no-shrink", "--workers", "2",
 		"--request-timeout", "10", "--continue-on-failure", "--generation-database", "none", "--no-color",
 		"--exclude-checks", "positive_data_acceptance,negative_data_rejection")
 	cmd.Dir = t.TempDir()
-	hooks, err := filepath.Abs("testdata/contract_hooks.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Dir(hooks), "SCHEMATHESIS_HOOKS=contract_hooks")
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Dir(config), "SCHEMATHESIS_HOOKS=contract_hooks")
 	out, err := cmd.CombinedOutput()
 	tested := regexp.MustCompile(`Tested: ([0-9]+)`).FindSubmatch(out)
-	if err != nil || tested == nil || !bytes.Contains(out, []byte("not_a_server_error")) && len(tested[1]) < 2 {
+	if err != nil || tested == nil || len(tested[1]) < 2 {
 		t.Errorf("schemathesis: %v\n%s", err, out)
 	}
 	if w.status("/health") != 200 {

@@ -21,17 +21,20 @@ const maxSupplyBody = 1 << 20
 // serveCatalog answers below /api/supplies, /api/products and /api/ingestions:
 // GET lists or shows, PUT defines a supply, POST …/KEY/ACTION makes a step.
 func (r *request) serveCatalog() error {
-	if r.s.Catalog == nil {
-		return refuse(404, "no-catalog", "no policy has a grammar, so there are no data supplies, products and ingestions")
-	}
 	escaped, _ := r.target.under("/api")
 	kind, rest, _ := strings.Cut(escaped, "/")
+	reads := r.ctx.IsGet() || r.ctx.IsHead()
+	defines := r.ctx.IsPut() && kind == catalog.KindSupply && rest != ""
+	steps := r.ctx.IsPost() && strings.Contains(rest, "/")
 	switch {
-	case r.ctx.IsGet() || r.ctx.IsHead():
+	case !reads && !defines && !steps:
+	case r.s.Catalog == nil:
+		return refuse(404, "no-catalog", "no policy has a grammar, so there are no data supplies, products and ingestions")
+	case reads:
 		return r.showCatalog(kind, rest)
-	case r.ctx.IsPut() && kind == catalog.KindSupply && rest != "":
+	case defines:
 		return r.defineSupply(rest)
-	case r.ctx.IsPost() && strings.Contains(rest, "/"):
+	default:
 		return r.stepCatalog(kind, rest)
 	}
 	p := refuse(405, "bad-method", "%s is not possible here", r.ctx.Method())

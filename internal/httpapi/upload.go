@@ -70,7 +70,9 @@ func (r *request) uploadHead() (upload, error) {
 	}
 	escaped, _ := r.target.under("/streams")
 	if strings.HasSuffix(escaped, chunksSuffix) {
-		return u, refuse(400, "bad-tag", "a name that ends in %s is the list of chunks when it is read; write its slash as %%2F", chunksSuffix)
+		p := refuse(405, "bad-method", "a name that ends in %s is the list of chunks, which can only be read; for a stream of that name write its slash as %%2F", chunksSuffix)
+		p.allow = "GET, HEAD"
+		return u, p
 	}
 	u.stream, u.state = r.s.existing(u.name)
 	id, err := r.idempotencyKey()

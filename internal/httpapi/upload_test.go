@@ -240,7 +240,7 @@ func TestUploadNames(t *testing.T) {
 		"":                                405,
 		"%zz":                             400,
 		"up.x%":                           400,
-		"up.a/chunks":                     400,
+		"up.a/chunks":                     405,
 		"_dead":                           400,
 		"_jobs":                           400,
 		"up." + strings.Repeat("x", 2000): 400,
