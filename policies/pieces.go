@@ -21,7 +21,7 @@ var (
 )
 
 // maxPiece bounds a record, and a frame, that is read back.
-const maxPiece = 16 << 20
+const maxPiece = 8 << 20
 
 // A Piece is the least part of a stream after which reading can go on: an
 // entry, a frame of entries, or a line.
@@ -35,6 +35,10 @@ type Piece struct {
 
 // Pieces reads a stream record by record.
 type Pieces struct {
+	// Grow is asked before a large record takes more memory, in bytes; its
+	// error ends the reading. nil is never asked.
+	Grow func(bytes int64) error
+
 	off    int64 // of buf in the stream
 	buf    []byte
 	in     io.ReadCloser
@@ -130,7 +134,13 @@ const pieceBytes = 64 << 10
 
 // fill reads more of the stream behind what is left in the buffer.
 func (x *Pieces) fill() error {
-	grown := make([]byte, len(x.buf)+max(pieceBytes, len(x.buf)))
+	size := len(x.buf) + max(pieceBytes, len(x.buf))
+	if len(x.buf) >= pieceBytes && x.Grow != nil {
+		if err := x.Grow(int64(size)); err != nil {
+			return err
+		}
+	}
+	grown := make([]byte, size)
 	n := copy(grown, x.buf)
 	k, err := io.ReadFull(x.in, grown[n:])
 	x.buf = grown[:n+k]

@@ -107,8 +107,8 @@ type tail struct {
 	s      *Server
 	st     *streams.Stream
 	at     position
-	tried  int64            // the length up to which was read; the last record may not be whole
-	pieces *policies.Pieces // nil when all was read
+	tried  int64          // the length up to which was read; the last record may not be whole
+	pieces *boundedPieces // nil when all was read
 	out    []byte
 	ended  bool
 	grew   <-chan struct{}
@@ -207,7 +207,7 @@ func (t *tail) open() (more bool, err error) {
 		return false, nil
 	}
 	t.tried = state.Length
-	t.pieces, err = t.s.Policies.Pieces(t.s.ctx, t.st, state.Generation, t.at.offset, state.Length)
+	t.pieces, err = t.s.pieces(t.st, state.Generation, t.at.offset, state.Length)
 	if errors.Is(err, streams.ErrGeneration) {
 		return false, nil
 	}

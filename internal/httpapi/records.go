@@ -165,6 +165,36 @@ func (r *request) recordQuery(state streams.State) (q recordQuery, err error) {
 	return q, nil
 }
 
+// boundedPieces are pieces whose large records share the memory of answers.
+type boundedPieces struct {
+	*policies.Pieces
+	s    *Server
+	held int64
+}
+
+func (s *Server) pieces(st *streams.Stream, generation uint64, from, to int64) (*boundedPieces, error) {
+	x, err := s.Policies.Pieces(s.ctx, st, generation, from, to)
+	if err != nil {
+		return nil, err
+	}
+	b := &boundedPieces{Pieces: x, s: s}
+	x.Grow = func(n int64) error {
+		if err := s.answers.take(s.ctx, n, s.BodyWait); err != nil {
+			return busy("large records")
+		}
+		b.held += n
+		return nil
+	}
+	return b, nil
+}
+
+// Close ends the reading and gives the memory back.
+func (b *boundedPieces) Close() error {
+	b.s.answers.give(b.held)
+	b.held = 0
+	return b.Pieces.Close()
+}
+
 // sendRecords answers with the records of a stream: all of them, or a page
 // whose head says where the next one begins.
 func (r *request) sendRecords(st *streams.Stream, state streams.State, view recordView) error {
@@ -173,8 +203,8 @@ func (r *request) sendRecords(st *streams.Stream, state streams.State, view reco
 		return err
 	}
 	render := view.make(q.names)
-	open := func(to int64) (*policies.Pieces, error) {
-		return r.s.Policies.Pieces(r.s.ctx, st, state.Generation, q.offset, to)
+	open := func(to int64) (*boundedPieces, error) {
+		return r.s.pieces(st, state.Generation, q.offset, to)
 	}
 	first, err := open(state.Length)
 	if err != nil {
@@ -210,7 +240,7 @@ func (r *request) sendRecords(st *streams.Stream, state streams.State, view reco
 // measure finds where a page ends and how many records it has. Of an answer
 // that is no page it looks at the first piece, so that what is no record is
 // told before the answer begins, and at all where the renderer must learn.
-func measure(pieces *policies.Pieces, q recordQuery, render renderer) (end, n int64, err error) {
+func measure(pieces *boundedPieces, q recordQuery, render renderer) (end, n int64, err error) {
 	end = q.offset
 	for !q.paged || n < q.limit && end-q.offset < pageBytes {
 		p, err := pieces.Next()
@@ -241,7 +271,7 @@ func countOf(p policies.Piece) (n int64) {
 
 // A recordReader reads pieces as a renderer writes them.
 type recordReader struct {
-	pieces *policies.Pieces
+	pieces *boundedPieces
 	render renderer
 	out    []byte // not read yet
 	buf    []byte

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -151,13 +152,21 @@ func TestAnyPolling(t *testing.T) {
 	})
 }
 
-// A record that is too large to be shown is told, and costs a bounded memory.
+// A record that is too large to be shown is told, and what a large one costs is
+// shared and given back.
 func TestRecordTooLarge(t *testing.T) {
 	t.Parallel()
-	w := start(t)
+	w := start(t, func(o *Options) { o.BodyWait = 10 * time.Millisecond })
 	w.do("PUT", "/streams/numbers.long", io.LimitReader(zeros{}, 17<<20)).want(t, 201, "")
 	w.get("/streams/numbers.long?format=jsonl").want(t, 422, "more than")
-	if st, state := w.s.existing("numbers.long"); st == nil || state.Length != 17<<20 {
-		t.Error("the stream is not there")
+	w.put("/streams/numbers.large", strings.Repeat("x", 1<<20)+"\n").want(t, 201, "")
+	w.get("/streams/numbers.large?format=jsonl").want(t, 200, "xxx")
+	if used := w.s.answers.used(); used != 0 {
+		t.Errorf("%d bytes of memory are still held", used)
 	}
+	if err := w.s.answers.take(t.Context(), answerMemory, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	defer w.s.answers.give(answerMemory)
+	w.get("/streams/numbers.large?format=jsonl").want(t, 503, "large records")
 }
