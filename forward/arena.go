@@ -10,12 +10,13 @@ type arena struct {
 	buf   []byte
 	mark  int   // where the open piece begins
 	held  int64 // capacity of all blocks since the last reset
+	most  int   // what the open piece can come to, where that is known
 	lease *lease
 	done  <-chan struct{}
 }
 
 // begin opens a piece.
-func (a *arena) begin() { a.mark = len(a.buf) }
+func (a *arena) begin() { a.mark, a.most = len(a.buf), 0 }
 
 // size is the length of the open piece.
 func (a *arena) size() int { return len(a.buf) - a.mark }
@@ -26,13 +27,21 @@ func (a *arena) grow(n int) bool {
 	if cap(a.buf)-len(a.buf) >= n {
 		return true
 	}
-	size := max(minArena, 2*cap(a.buf), a.size()+n)
+	size := max(minArena, 2*cap(a.buf))
+	if a.most > 0 {
+		size = min(size, a.most)
+	}
+	size = max(size, a.size()+n)
 	if !a.lease.take(int64(size), a.done) {
 		return false
 	}
 	a.held += int64(size)
 	next := make([]byte, a.size(), size)
 	copy(next, a.buf[a.mark:])
+	if a.mark == 0 { // nothing else is in the block before
+		a.held -= int64(cap(a.buf))
+		a.lease.give(int64(cap(a.buf)))
+	}
 	a.buf, a.mark = next, 0
 	return true
 }

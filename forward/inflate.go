@@ -86,6 +86,7 @@ func (c inflaters) inflate(dst *arena, src []byte, method string, limit int64) e
 	if err != nil {
 		return err
 	}
+	dst.most = int(limit + 1)
 	for guess := min(4*len(src), 256<<10); ; guess = 1 {
 		if !dst.grow(int(min(int64(guess), limit+1))) {
 			return errGone

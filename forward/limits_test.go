@@ -2,12 +2,14 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -309,6 +311,68 @@ func TestBudgetInflates(t *testing.T) {
 	}
 }
 
+// TestBombsTogether has many connections inflate all that a message may, again
+// and again: the memory in use, with what the collector has yet to find, stays
+// near the budget and the one message that may go beyond it.
+func TestBombsTogether(t *testing.T) { // alone, since it looks at the memory of the process
+	const budget, inflated = 32 << 20, 8 << 20
+	s, err := NewServer(Options{Handler: dropper{}, MaxBytes: budget, MaxInflated: inflated})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := func(n int) []byte {
+		return pack(list{"t", zip(pack(list{at, pairs{"a", make([]byte, n)}})), pairs{"compressed", "gzip", "chunk", "1"}})
+	}
+	fits, over := bomb(inflated-100), bomb(2*inflated)
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, uint64(0)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	var wait sync.WaitGroup
+	for i := range 16 {
+		wait.Go(func() {
+			for range 2 {
+				talk := connect(t, s)
+				talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+				in, want := fits, ack("1")
+				if i%4 == 0 {
+					in, want = over, ""
+				}
+				talk.send(in, 100_000)
+				if got := talk.finish(); string(got) != want {
+					t.Errorf("answer %q", got)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	s.done.Wait()
+	close(stop)
+	<-stopped
+	if n := s.Stats(); n.InFlight != 0 || n.Records != 12*2 {
+		t.Errorf("stats %+v", n)
+	}
+	// A message takes twice its size while it grows.
+	if limit := uint64(budget + budget/8 + 2*inflated + 8<<20); most-before > limit {
+		t.Errorf("%d MiB were in use at once, the limit is %d", (most-before)>>20, limit>>20)
+	} else {
+		t.Logf("%d MiB", (most-before)>>20)
+	}
+}
+
 // TestInflaterForTheLeaseAhead shows that the lease for which others wait does
 // not wait for a decompressor that one of them has.
 func TestInflaterForTheLeaseAhead(t *testing.T) {
@@ -391,3 +455,8 @@ func TestConnectionsBounded(t *testing.T) {
 		t.Errorf("the second was not served after the first: %v", err)
 	}
 }
+
+// A dropper takes everything.
+type dropper struct{}
+
+func (dropper) Keep(_ context.Context, _ *Peer, msgs []Message) (int, error) { return len(msgs), nil }

@@ -97,9 +97,9 @@ func pinned(b *testing.B, program string, args ...string) int {
 }
 
 // startPinned starts weir on the first core.
-func startPinned(b *testing.B) *weir {
+func startPinned(b *testing.B, args ...string) *weir {
 	b.Helper()
-	w := start(b)
+	w := start(b, args...)
 	if out, err := exec.Command("taskset", "-a", "-c", "-p", "0", strconv.Itoa(w.cmd.Process.Pid)).CombinedOutput(); err != nil {
 		b.Skipf("taskset: %v\n%s", err, out)
 	}
