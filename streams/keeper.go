@@ -8,7 +8,7 @@ func (s *Store) keeperLoop() {
 	backoff := time.Duration(0)
 	for {
 		err := s.keep()
-		s.foldFailed.Store(err != nil)
+		s.noteFold(err)
 		s.folded.notify()
 		var again <-chan time.Time
 		if err != nil {
@@ -46,6 +46,16 @@ func (s *Store) keep() error {
 		}
 		s.folded.notify()
 	}
+}
+
+// noteFold keeps for Stats why folding fails.
+func (s *Store) noteFold(err error) {
+	if err == nil {
+		s.foldFailed.Store(nil)
+		return
+	}
+	text := err.Error()
+	s.foldFailed.Store(&text)
 }
 
 func (s *Store) wakeKeeper() {

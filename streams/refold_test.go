@@ -82,3 +82,35 @@ func TestNoFirstManifest(t *testing.T) {
 		t.Errorf("there are %q", names)
 	}
 }
+
+// TestFoldFailureIsSeen: while no fold succeeds, appends are taken and Stats
+// say why the log grows; once folds succeed again, it is not said any more.
+func TestFoldFailureIsSeen(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	s := mustOpen(t, "data", small(&vfs.Faulty{FS: vfs.NewMem(1 << 40), Rule: func(op vfs.Op) *vfs.Fault {
+		if broken.Load() && strings.Contains(op.Name, "/chunks/") {
+			return &vfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	}}))
+	defer s.Close()
+	st := mustCreate(t, s, "a")
+	broken.Store(true)
+	for range 80 {
+		mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
+	}
+	for ch := s.folded.wait(); s.Stats().FoldFailed == ""; ch = s.folded.wait() {
+		<-ch
+	}
+	if got := s.Stats(); got.Failed != "" || !strings.Contains(got.FoldFailed, "input/output error") {
+		t.Fatalf("%+v", got)
+	}
+	broken.Store(false)
+	for ch := s.folded.wait(); s.Stats().FoldFailed != ""; ch = s.folded.wait() {
+		<-ch
+	}
+	if err := waitFolded(s); err != nil {
+		t.Fatal(err)
+	}
+}

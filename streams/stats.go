@@ -15,6 +15,7 @@ type Stats struct {
 	FoldedBytes, Segments                        int64
 	Keys                                         int64
 	Failed                                       string // why appends fail now; empty when they do not
+	FoldFailed                                   string // why the log is not moved to chunk files and grows; empty when it is
 	Free                                         int64  // bytes free on the disk
 	Recovery                                     Recovery
 }
@@ -70,6 +71,9 @@ func (s *Store) Stats() Stats {
 		Streams: s.names.len(), Records: s.count.records.Load(), Bytes: s.count.bytes.Load(),
 		Commits: s.count.commits.Load(), CommitSeconds: s.timing.histogram(),
 		FoldedBytes: s.count.folded.Load(), Segments: int64(segments), Free: s.free.Load(),
+	}
+	if why := s.foldFailed.Load(); why != nil {
+		st.FoldFailed = *why
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,8 +63,8 @@ type Store struct {
 	kept       chan struct{}
 	committed  chan struct{}
 	folded     notifier
-	foldFailed atomic.Bool
-	gone       atomic.Bool // the files are closed
+	foldFailed atomic.Pointer[string] // why the last fold failed; nil when it did not
+	gone       atomic.Bool            // the files are closed
 }
 
 const (
@@ -323,7 +323,7 @@ func (s *Store) waitForFold() {
 	for {
 		ch := s.folded.wait()
 		full, _ := s.log.counts()
-		if full <= s.o.LiveSegments+foldBehind || s.foldFailed.Load() {
+		if full <= s.o.LiveSegments+foldBehind || s.foldFailed.Load() != nil {
 			return
 		}
 		select {

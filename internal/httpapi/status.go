@@ -125,6 +125,9 @@ func (s *Server) policyStatus(routed policies.Stats) []policyStatus {
 // conditions are what readiness needs: the server's own and its owner's.
 func (s *Server) conditions(kept streams.Stats) []Condition {
 	appends := Condition{Name: "appends", OK: kept.Failed == "", Text: kept.Failed}
+	if appends.OK && kept.FoldFailed != "" {
+		appends.Text = "taken, but the log grows until the disk's reserve: " + kept.FoldFailed
+	}
 	list := []Condition{
 		{Name: "recovered", OK: true},
 		appends,

@@ -95,6 +95,8 @@ func ofStreams() []metric {
 			read: one(func(s *snapshot) int64 { return s.streams.Keys })},
 		{name: "weir_stream_appends_failing", kind: gauge, help: "1 while the store can take no appends, else 0.",
 			read: one(func(s *snapshot) int64 { return flag(s.streams.Failed != "") })},
+		{name: "weir_stream_fold_failing", kind: gauge, help: "1 while the shared log cannot be moved to chunk files and grows until the disk's reserve, else 0.",
+			read: one(func(s *snapshot) int64 { return flag(s.streams.FoldFailed != "") })},
 		{name: "weir_disk_free_bytes", kind: gauge, help: "Space left on the disk of the data folder.",
 			read: one(func(s *snapshot) int64 { return s.streams.Free })},
 		{name: "weir_recovery_clean", kind: gauge, help: "1 when the store had been closed in order before this start, else 0.",
