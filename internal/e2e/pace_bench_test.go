@@ -9,17 +9,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
-
-	"weir/internal/vfs"
 )
 
 const (
@@ -311,7 +311,7 @@ func BenchmarkLone(b *testing.B) {
 
 // A bareDisk writes within a file and syncs it.
 type bareDisk struct {
-	file vfs.File
+	file *os.File
 	data []byte
 	step int64
 }
@@ -320,7 +320,7 @@ const bareBytes = 64 << 20
 
 func newBareDisk(b *testing.B, n int) *bareDisk {
 	b.Helper()
-	f, err := vfs.OS{}.Create(b.TempDir() + "/bare")
+	f, err := os.Create(filepath.Join(b.TempDir(), "bare"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func newBareDisk(b *testing.B, n int) *bareDisk {
 			b.Fatal(err)
 		}
 	}
-	if err := f.Datasync(); err != nil {
+	if err := syscall.Fdatasync(int(f.Fd())); err != nil {
 		b.Fatal(err)
 	}
 	return &bareDisk{f, noise(3, n), int64(n+511) &^ 511}
@@ -342,7 +342,7 @@ func (d *bareDisk) write(b *testing.B, n int) {
 	if _, err := d.file.WriteAt(d.data, at&^511); err != nil {
 		b.Fatal(err)
 	}
-	if err := d.file.Datasync(); err != nil {
+	if err := syscall.Fdatasync(int(d.file.Fd())); err != nil {
 		b.Fatal(err)
 	}
 }
