@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 )
 
@@ -11,8 +12,9 @@ type pending struct {
 	known bool
 }
 
-// restFactor is how much longer than a check that failed the pause after it
-// is: wrong passwords take at most a fourth of one core.
+// restFactor is how much longer than a check the pause after a wrong password
+// is: they take at most a fourth of one core. A check counts as the shortest of
+// that user, since others only waited for the core.
 const restFactor = 3
 
 // busyWait is when a sender may come again that found too many checks.
@@ -20,12 +22,12 @@ const busyWait = 5 * time.Second
 
 // examine checks a password against the user's hash, one password at a time.
 // A user that there is not (u is nil), or whose password is no hash, takes as long.
-func (g *Guard) examine(u *user, d digest, password []byte) (known bool, err error) {
-	verify, hashed := g.nobody.verify, u != nil && u.verify != nil
+func (g *Guard) examine(u *user, d digest, password []byte, from netip.Addr) (known bool, err error) {
+	checked, hashed := g.nobody, u != nil && u.verify != nil
 	if hashed {
-		verify = u.verify
+		checked = u
 	}
-	if verify == nil { // no password is a hash: it was compared
+	if checked.verify == nil { // no password is a hash: it was compared
 		return false, nil
 	}
 	g.mu.Lock()
@@ -34,28 +36,33 @@ func (g *Guard) examine(u *user, d digest, password []byte) (known bool, err err
 		<-p.done
 		return p.known, nil
 	}
-	if len(g.pending) >= mostPending {
+	who := sourceOf(from, u)
+	if len(g.pending) >= mostPending || g.waiting[who] {
 		g.mu.Unlock()
 		return false, &Wait{ErrBusy, busyWait}
 	}
 	p := &pending{done: make(chan struct{})}
-	g.pending[d] = p
+	g.pending[d], g.waiting[who] = p, true
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		delete(g.pending, d)
+		delete(g.waiting, who)
 		g.mu.Unlock()
 		close(p.done)
 	}()
 
 	g.slot <- struct{}{}
 	began := time.Now()
-	p.known = verify(bytes.Clone(password)) && hashed
+	p.known = checked.verify(bytes.Clone(password)) && hashed
+	if took := time.Since(began); checked.cost == 0 || took < checked.cost {
+		checked.cost = took
+	}
 	if p.known {
 		u.right.Store(&d)
 		<-g.slot
 	} else {
-		time.AfterFunc(restFactor*time.Since(began), func() { <-g.slot })
+		time.AfterFunc(restFactor*checked.cost, func() { <-g.slot })
 	}
 	return p.known, nil
 }

@@ -97,6 +97,34 @@ func TestManyConnectionsOfOneUserCostOneCheck(t *testing.T) {
 	})
 }
 
+// Of one address one guess at a user's password waits, so that the user, who
+// comes from elsewhere, need not wait for all of them.
+func TestOneAddressWaitsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, _, _ := hashed(t, time.Second)
+		var busy atomic.Int64
+		for i := range 50 {
+			go func() {
+				if _, err := g.Check(basic("alice", fmt.Sprint(i)), here); errors.Is(err, ErrBusy) {
+					busy.Add(1)
+				} else if !errors.Is(err, ErrRejected) {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		began := time.Now()
+		if _, err := g.Check(basic("alice", "right"), addr(1)); err != nil || time.Since(began) > 6*time.Second {
+			t.Errorf("alice waits %v and gets %v", time.Since(began), err)
+		}
+		if busy.Load() != 49 {
+			t.Errorf("%d of 50 guesses at once were told to come again", busy.Load())
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // A client with an old password, which repeats it for ever, costs one check.
 func TestAWrongPasswordIsRemembered(t *testing.T) {
 	t.Parallel()

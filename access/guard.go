@@ -103,7 +103,8 @@ type Guard struct {
 
 	mu      sync.Mutex
 	pending map[digest]*pending
-	slot    chan struct{} // held by who checks a hash
+	waiting map[source]bool // whose check is under way: one each
+	slot    chan struct{}   // held by who checks a hash
 }
 
 // A digest is of credentials, with the guard's secret.
@@ -114,16 +115,17 @@ type user struct {
 	Caller
 	verify verifier               // nil for a password that is no hash, or none
 	right  atomic.Pointer[digest] // of the password, once it is known
+	cost   time.Duration          // the shortest time of a check; who holds the slot has it
 }
 
 const (
 	mostRejected = 4096 // wrong credentials that are remembered
-	mostPending  = 64   // different credentials whose check is under way
+	mostPending  = 32   // different credentials whose check is under way
 )
 
 // New makes a guard of users that are valid and have different names and tokens.
 func New(o Options) (*Guard, error) {
-	g := &Guard{users: map[string]*user{}, tokens: map[digest]*user{}, pending: map[digest]*pending{},
+	g := &Guard{users: map[string]*user{}, tokens: map[digest]*user{}, pending: map[digest]*pending{}, waiting: map[source]bool{},
 		nobody: new(user), slot: make(chan struct{}, 1), attempts: newAttempts()}
 	if _, err := rand.Read(g.secret[:]); err != nil {
 		return nil, err
@@ -228,7 +230,7 @@ func (g *Guard) basic(c credentials, from netip.Addr) (*Caller, error) {
 	if wait := g.attempts.wait(from, u, time.Now()); wait > 0 {
 		return nil, &Wait{ErrAttempts, wait}
 	}
-	known, err := g.examine(u, d, c.password)
+	known, err := g.examine(u, d, c.password, from)
 	if err != nil {
 		return nil, err
 	}

@@ -171,13 +171,14 @@ func TestHash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := Hash([]byte("secret"), argon)
-		if err != nil || one == two {
-			t.Errorf("two hashes of one password are equal: %s, %v", one, err)
-		}
-		verify, err := parseHash(one)
-		if err != nil || !verify([]byte("secret")) || verify([]byte("secre")) {
+		if verify, err := parseHash(one); err != nil || !verify([]byte("secret")) {
 			t.Errorf("%s does not verify: %v", one, err)
+		}
+		if !argon {
+			continue // the rest would cost seconds
+		}
+		if two, err := Hash([]byte("secret"), argon); err != nil || one == two {
+			t.Errorf("two hashes of one password are equal: %s, %v", one, err)
 		}
 	}
 	long := []byte(strings.Repeat("x", 73))
