@@ -146,7 +146,7 @@ func (w *Watcher) find() error {
 			return fmt.Errorf("%s: %w", pattern, err)
 		}
 		for _, path := range paths {
-			if id, regular := identify(path); regular {
+			if id, regular := identify(path); regular && !w.own(path) {
 				there[id] = true
 				if w.files[path] == nil && !slices.Contains(fresh, path) {
 					fresh = append(fresh, path)
@@ -169,6 +169,14 @@ func (w *Watcher) find() error {
 		}
 	}
 	return nil
+}
+
+// own tells whether a path is that of the position file, which would grow by
+// being followed.
+func (w *Watcher) own(path string) bool {
+	a, err := filepath.Abs(path)
+	b, berr := filepath.Abs(w.o.Position)
+	return err == nil && berr == nil && w.o.Position != "" && (a == b || a == b+".tmp")
 }
 
 func (w *Watcher) matches(path string) bool {

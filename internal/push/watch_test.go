@@ -251,6 +251,19 @@ func differ(a, b string) int {
 	return i
 }
 
+// The position file is not followed, though it matches.
+func TestWatchOwnPosition(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	x := w.watcher(100)
+	x.o.Patterns = []string{filepath.Join(w.dir, "*")}
+	w.add("a.log", "a\n")
+	settle(t, x)
+	if len(x.files) != 1 {
+		t.Errorf("%d files are followed", len(x.files))
+	}
+}
+
 func TestWatchTwoPathsOneStream(t *testing.T) {
 	t.Parallel()
 	w := start(t)
