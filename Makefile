@@ -32,4 +32,6 @@ e2e: ## tests of the binary from outside: real senders and readers, kill -9, ful
 
 bench: ## benchmarks of the packages and of the binary; docs/benchmarks.md says more
 	$(GO) test -run '^$$' -bench . -benchtime 1s -timeout 30m ./streams ./forward ./arrays
+	$(GO) test -run '^$$' -bench . -benchtime 10000x -timeout 30m ./jobs ./jobs/zookeeper
+	$(GO) test -run '^$$' -bench TransformStarts -benchtime 200x ./internal/server
 	$(GO) test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 30m ./internal/e2e

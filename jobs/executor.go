@@ -255,6 +255,10 @@ const ghostWait = 2 * time.Second
 
 // handle runs a job; nil says that its entry is to be consumed.
 func (x *Executor) handle(ctx context.Context, id string) error {
+	if !jobID.MatchString(id) || len(id) > maxText {
+		x.o.Log.Error("an entry of the queue names no job and is removed", "entry", fmt.Sprintf("%.100q", id))
+		return nil
+	}
 	j, err := x.o.API.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		sleep(ctx, ghostWait)

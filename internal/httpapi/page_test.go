@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"weir/jobs/cimi"
 )
 
 // chromium finds the browser, or skips; on the way to a release its absence is
@@ -108,10 +110,20 @@ func waves(from, rows int) string {
 	return b.String()
 }
 
+// pageJobs are two jobs.
+type pageJobs struct{}
+
+func (pageJobs) Serve(_ context.Context, r cimi.Request) cimi.Response {
+	return cimi.Response{Status: 200, Body: []byte(`{"count":7,"jobs":[
+		{"id":"job/1","action":"transform","targetResource":{"href":"streams/<b>"},"state":"RUNNING","progress":40,"updated":"2026-01-01T00:00:00.000Z","executor":"edge-1"},
+		{"id":"job/2","action":"collect","state":"FAILED","progress":100,"statusMessage":"no sensor","updated":"2026-01-01T00:00:00.000Z"}]}`)}
+}
+
 func TestPageInChromium(t *testing.T) {
 	t.Logf("browser: %s", chromium(t))
 	w := start(t, func(o *Options) {
 		o.Version = "0.1.0-test"
+		o.Jobs = pageJobs{}
 		o.Deployments = func() any {
 			return []map[string]any{
 				{"policy": "up", "reference": "monitor", "release": "http://sr/<b>", "asked": "started", "phase": "allocated", "state": "started", "computer": "COMP-1", "partition": "slappart0",
@@ -151,6 +163,10 @@ func TestPageInChromium(t *testing.T) {
 	if told := b.text("deployments"); !strings.Contains(told, "COMP-1 slappart0") || !strings.Contains(told, "http://sr/<b>") || !strings.Contains(told, "url = http://there") ||
 		!strings.Contains(told, "Instance correctly started") || !strings.Contains(told, "failed, to be started") || !strings.Contains(told, "no free partition") {
 		t.Errorf("the deployments are shown as %q", told)
+	}
+	b.until(`document.querySelectorAll("#jobs tr").length === 2 && !document.getElementById("jobs-card").hidden`)
+	if told := b.text("jobs"); !strings.Contains(told, "streams/<b>") || !strings.Contains(told, "RUNNING") || !strings.Contains(told, "40 %") || !strings.Contains(told, "no sensor") || !strings.Contains(told, "edge-1") {
+		t.Errorf("the jobs are shown as %q", told)
 	}
 	b.shot("page-light")
 	act(b, chromedp.Click("#theme"))

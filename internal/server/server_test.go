@@ -27,7 +27,7 @@ policies:
   - {name: frames, match: frames.**, check: envelope}
 `
 
-func config(t *testing.T, dir string) *conf.Config {
+func config(t testing.TB, dir string) *conf.Config {
 	t.Helper()
 	c, found := conf.Parse("test.yaml", []byte(policyFile), conf.Source{})
 	if len(found) > 0 {

@@ -215,6 +215,20 @@ function showDeployments(list, now) {
   });
 }
 
+// showJobs tells of the work in the background that changed last.
+function showJobs(page, now) {
+  $("jobs-card").hidden = !page.jobs.length;
+  say("count-jobs", number.format(page.count));
+  rows("jobs", page.jobs, (j) => [j.id, j.state, j.progress, j.statusMessage, ago(j.updated, now)], (j) => el("tr", {},
+    el("td", {}, el("a", { href: `/api/${j.id}/log`, textContent: j.action, title: j.id })),
+    el("td", { className: "wide", textContent: j.targetResource?.href || "–", title: j.targetResource?.href || "" }),
+    el("td", { className: j.state === "FAILED" ? "bad" : "", textContent: j.state }),
+    el("td", { className: "n", textContent: `${j.progress} %` }),
+    el("td", { className: "wide", textContent: (j.statusMessage || "–").slice(0, 300), title: j.statusMessage || "" }),
+    el("td", { textContent: j.executor || "–" }),
+    el("td", { className: "n", textContent: ago(j.updated, now) })));
+}
+
 let route = null; // the answer for the tag that is tried
 
 function showPolicies(s) {
@@ -381,6 +395,7 @@ async function look() {
     showArrays(last);
     showStreams(last);
     showPolicies(last);
+    if (looks.length % SMOOTH === 1) ask("/api/job?$orderby=updated:desc&$last=15").then((a) => showJobs(a, last.time), () => {});
     if (looks.length % SMOOTH === 1) ask("/api/deployments").then((a) => showDeployments(a.deployments, last.time), () => {}); // not everybody may see them
   } catch (e) {
     health("no answer: " + e.message, "bad");
