@@ -25,14 +25,15 @@ func TestContract(t *testing.T) {
 	w.awaitRows("numbers.some", "value", 3)
 	examples := os.Getenv("WEIR_CONTRACT_EXAMPLES")
 	if examples == "" {
-		examples = "4"
+		examples = "2"
 	}
+	// One worker: with more, Python 3.11 fails now and then in its own parser.
 	config, err := filepath.Abs("testdata/schemathesis.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(filepath.Dir(python), "st"), "--config-file", config, "run", w.url("/openapi.json"),
-		"--phases", "examples,coverage,fuzzing", "--max-examples", examples, "--seed", "1", "--no-shrink", "--workers", "2",
+		"--phases", "examples,coverage,fuzzing", "--max-examples", examples, "--seed", "1", "--no-shrink", "--workers", "1",
 		"--request-timeout", "10", "--continue-on-failure", "--generation-database", "none", "--no-color",
 		"--exclude-checks", "positive_data_acceptance,negative_data_rejection")
 	cmd.Dir = t.TempDir()

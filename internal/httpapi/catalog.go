@@ -39,12 +39,12 @@ func (r *request) serveCatalog() error {
 	}
 	p := refuse(405, "bad-method", "%s is not possible here", r.ctx.Method())
 	switch {
-	case rest == "":
-		p.allow = "GET, HEAD"
-	case kind == catalog.KindSupply:
-		p.allow = "GET, HEAD, PUT, POST"
+	case strings.Contains(rest, "/"):
+		p.allow = "POST"
+	case kind == catalog.KindSupply && rest != "":
+		p.allow = "GET, HEAD, PUT"
 	default:
-		p.allow = "GET, HEAD, POST"
+		p.allow = "GET, HEAD"
 	}
 	return p
 }
