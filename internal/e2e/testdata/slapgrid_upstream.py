@@ -176,7 +176,15 @@ def count_equal(self, found, wanted, msg=None):
 
 T.six.assertCountEqual = count_equal
 slapgrid.Slapgrid = Grid
-T.BasicMixin.tearDown = tearDown
+set_up = T.BasicMixin.setUp
+
+
+def setUp(self):
+    set_up(self)
+    self.addCleanup(tearDown, self)  # some classes have a tearDown that leaves the mixin's out
+
+
+T.BasicMixin.setUp, T.BasicMixin.tearDown = setUp, tearDown
 T.BasicMixin.assertInstanceDirectoryListEqual = listing
 
 suite, ids, known = unittest.TestSuite(), [], set()
