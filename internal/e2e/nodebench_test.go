@@ -66,6 +66,13 @@ func BenchmarkNodeUpToDate(b *testing.B) {
 	theirs := []string{"-m", "slapos.cli.entry", "node", "instance", "--now", "--cfg", other, "--pidfile", c.path("inst", "slapos.pid")}
 	run(weir, ours...)
 	run(weir, ours...)
+	b.Cleanup(func() { // slapgrid's supervisord goes on, too
+		var pid int
+		text, _ := os.ReadFile(c.path("inst", "var", "run", "supervisord.pid"))
+		if fmt.Sscan(string(text), &pid); pid > 1 {
+			syscall.Kill(pid, syscall.SIGTERM)
+		}
+	})
 	var sum [2]time.Duration
 	var memory [2]float64
 	runs := 0
