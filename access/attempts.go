@@ -12,6 +12,7 @@ const (
 	mostSources  = 4096 // addresses whose failures are remembered
 	freeAttempts = 5    // wrong passwords without a wait
 	longestWait  = time.Minute
+	forgotten    = 10 * longestWait // a source is as good as new
 )
 
 // attempts count the wrong passwords of each address for each user. An
@@ -19,6 +20,7 @@ const (
 type attempts struct {
 	mu   sync.Mutex
 	list *lru.Cache[source, failures]
+	last *lru.Cache[netip.Prefix, time.Time] // failure of an address, whoever's password it was
 }
 
 // A source is who guesses at whose password; user is nil for those that there
@@ -38,7 +40,11 @@ func newAttempts() *attempts {
 	if err != nil {
 		panic("access: " + err.Error()) // only for a size below one
 	}
-	return &attempts{list: list}
+	last, err := lru.New[netip.Prefix, time.Time](mostSources)
+	if err != nil {
+		panic("access: " + err.Error())
+	}
+	return &attempts{list: list, last: last}
 }
 
 func sourceOf(from netip.Addr, u *user) source {
@@ -65,7 +71,7 @@ func (a *attempts) failed(from netip.Addr, u *user, now time.Time) {
 	defer a.mu.Unlock()
 	key := sourceOf(from, u)
 	f, _ := a.list.Get(key)
-	if now.Sub(f.until) > 10*longestWait {
+	if now.Sub(f.until) > forgotten {
 		f = failures{}
 	}
 	f.n++
@@ -75,4 +81,13 @@ func (a *attempts) failed(from netip.Addr, u *user, now time.Time) {
 		f.until = now
 	}
 	a.list.Add(key, f)
+	a.last.Add(key.from, now)
+}
+
+// failedLately tells whether a wrong password came from the address.
+func (a *attempts) failedLately(from netip.Addr, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.last.Get(sourceOf(from, nil).from)
+	return ok && now.Sub(at) <= forgotten
 }

@@ -10,6 +10,7 @@ import (
 type pending struct {
 	done  chan struct{}
 	known bool
+	err   error // there was no check
 }
 
 // restFactor is how much longer than a check the pause after a wrong password
@@ -20,49 +21,51 @@ const restFactor = 3
 // busyWait is when a sender may come again that found too many checks.
 const busyWait = 5 * time.Second
 
-// examine checks a password against the user's hash, one password at a time.
-// A user that there is not (u is nil), or whose password is no hash, takes as long.
+// examine checks a password against the user's hash, one password at a time,
+// or is a Wait of ErrBusy. A user that there is not (u is nil), or whose
+// password is no hash, takes as long.
 func (g *Guard) examine(u *user, d digest, password []byte, from netip.Addr) (known bool, err error) {
-	checked, hashed := g.nobody, u != nil && u.verify != nil
-	if hashed {
-		checked = u
-	}
-	if checked.verify == nil { // no password is a hash: it was compared
+	if g.nobody.verify == nil { // no password is a hash: it was compared
 		return false, nil
 	}
 	g.mu.Lock()
 	if p := g.pending[d]; p != nil {
 		g.mu.Unlock()
 		<-p.done
-		return p.known, nil
-	}
-	who := sourceOf(from, u)
-	if len(g.pending) >= mostPending || g.waiting[who] {
-		g.mu.Unlock()
-		return false, &Wait{ErrBusy, busyWait}
+		return p.known, p.err
 	}
 	p := &pending{done: make(chan struct{})}
-	g.pending[d], g.waiting[who] = p, true
+	g.pending[d] = p
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		delete(g.pending, d)
-		delete(g.waiting, who)
 		g.mu.Unlock()
 		close(p.done)
 	}()
+	p.known, p.err = g.verify(u, d, password, from)
+	return p.known, p.err
+}
 
-	g.slot <- struct{}{}
+// verify is examine for the first of those that wait.
+func (g *Guard) verify(u *user, d digest, password []byte, from netip.Addr) (known bool, err error) {
+	checked, hashed := g.nobody, u != nil && u.verify != nil
+	if hashed {
+		checked = u
+	}
+	if err := g.queue.enter(sourceOf(from, u), !g.attempts.failedLately(from, time.Now())); err != nil {
+		return false, err
+	}
 	began := time.Now()
-	p.known = checked.verify(bytes.Clone(password)) && hashed
+	known = checked.verify(bytes.Clone(password)) && hashed
 	if took := time.Since(began); checked.cost == 0 || took < checked.cost {
 		checked.cost = took
 	}
-	if p.known {
+	if known {
 		u.right.Store(&d)
-		<-g.slot
+		g.queue.leave(0)
 	} else {
-		time.AfterFunc(restFactor*checked.cost, func() { <-g.slot })
+		g.queue.leave(restFactor * checked.cost)
 	}
-	return p.known, nil
+	return known, nil
 }

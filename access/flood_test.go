@@ -78,6 +78,91 @@ func TestAFloodOfWrongPasswordsIsBounded(t *testing.T) {
 	})
 }
 
+// Who waits too long for a check is told so, and not that the password is wrong;
+// so is everybody who waits for the same one.
+func TestTheWaitForACheckIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, spent, _ := hashed(t, 20*time.Second)
+		go g.Check(basic("alice", "wrong"), here)
+		synctest.Wait()
+		began := time.Now()
+		told := make(chan error)
+		for i := range 3 {
+			go func() {
+				_, err := g.Check(basic("alice", "right"), addr(i))
+				told <- err
+			}()
+		}
+		for range 3 {
+			err := <-told
+			var w *Wait
+			if !errors.As(err, &w) || !errors.Is(err, ErrBusy) || w.After != busyWait || time.Since(began) != longestTurn {
+				t.Errorf("after %v alice gets %v", time.Since(began), err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if _, err := g.Check(basic("alice", "right"), addr(1)); err != nil || spent.Load() != int64(40*time.Second) {
+			t.Errorf("later she gets %v; the checks took %v", err, time.Duration(spent.Load()))
+		}
+	})
+}
+
+// A user not yet known comes before addresses that have failed, though these
+// fill the queue, and one address has no advantage of many users' names.
+func TestAFreshAddressComesFirst(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		failed bool // before
+		who    func(i int) (user string, from netip.Addr)
+	}{
+		{"many addresses that failed", true, func(i int) (string, netip.Addr) { return "alice", addr(i) }},
+		{"many names of one address", false, func(i int) (string, netip.Addr) { return fmt.Sprint("user", i), addr(1) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { freshFirst(t, c.failed, c.who) })
+		})
+	}
+}
+
+func freshFirst(t *testing.T, failed bool, who func(i int) (string, netip.Addr)) {
+	g, _, _ := hashed(t, 500*time.Millisecond)
+	for i := range 100 {
+		name, from := who(i)
+		if g.users[name] == nil {
+			g.users[name] = &user{verify: g.nobody.verify}
+		}
+		if failed {
+			g.attempts.failed(from, g.users[name], time.Now())
+		}
+	}
+	time.Sleep(2 * time.Second)
+	var displaced atomic.Int64
+	for i := range 100 {
+		go func() {
+			name, from := who(i)
+			before := time.Now()
+			_, err := g.Check(basic(name, fmt.Sprint(i)), from)
+			if waited := time.Since(before); errors.Is(err, ErrBusy) && waited > 0 && waited < longestTurn {
+				displaced.Add(1)
+			}
+		}()
+	}
+	synctest.Wait()
+	time.Sleep(time.Millisecond)
+	began := time.Now()
+	_, err := g.Check(basic("alice", "right"), addr(200))
+	if took := time.Since(began); err != nil || took > 3*time.Second {
+		t.Errorf("after %v alice gets %v", took, err)
+	}
+	time.Sleep(time.Hour)
+	if displaced.Load() != 1 {
+		t.Errorf("%d guesses made room, want one", displaced.Load())
+	}
+}
+
 // Equal credentials that come at once are checked once.
 func TestManyConnectionsOfOneUserCostOneCheck(t *testing.T) {
 	t.Parallel()

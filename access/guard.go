@@ -25,7 +25,7 @@ var (
 	ErrRejected = errors.New("access: no user has this name and password, or this token")
 	// ErrAttempts: the sender has guessed too often; a Wait says how long.
 	ErrAttempts = errors.New("access: too many wrong passwords from this address")
-	// ErrBusy: too many passwords are being checked.
+	// ErrBusy: too many passwords are being checked; a Wait says when to come again.
 	ErrBusy = errors.New("access: too many passwords are being checked")
 )
 
@@ -103,8 +103,7 @@ type Guard struct {
 
 	mu      sync.Mutex
 	pending map[digest]*pending
-	waiting map[source]bool // whose check is under way: one each
-	slot    chan struct{}   // held by who checks a hash
+	queue   queue // of checks of a hash
 }
 
 // A digest is of credentials, with the guard's secret.
@@ -115,18 +114,16 @@ type user struct {
 	Caller
 	verify verifier               // nil for a password that is no hash, or none
 	right  atomic.Pointer[digest] // of the password, once it is known
-	cost   time.Duration          // the shortest time of a check; who holds the slot has it
+	cost   time.Duration          // the shortest time of a check; whose turn it is has it
 }
 
-const (
-	mostRejected = 4096 // wrong credentials that are remembered
-	mostPending  = 32   // different credentials whose check is under way
-)
+// mostRejected is how many wrong credentials are remembered.
+const mostRejected = 4096
 
 // New makes a guard of users that are valid and have different names and tokens.
 func New(o Options) (*Guard, error) {
-	g := &Guard{users: map[string]*user{}, tokens: map[digest]*user{}, pending: map[digest]*pending{}, waiting: map[source]bool{},
-		nobody: new(user), slot: make(chan struct{}, 1), attempts: newAttempts()}
+	g := &Guard{users: map[string]*user{}, tokens: map[digest]*user{}, pending: map[digest]*pending{},
+		nobody: new(user), attempts: newAttempts()}
 	if _, err := rand.Read(g.secret[:]); err != nil {
 		return nil, err
 	}
