@@ -58,8 +58,9 @@ type Lake struct {
 	m    *model
 
 	mu     sync.Mutex
-	busy   map[string]bool // references of files that parts come in for
-	number int             // of the newest file's stream
+	busy   map[string]bool   // references of files that parts come in for
+	number int               // of the newest file's stream
+	spare  []*streams.Stream // made and never written
 }
 
 // Open reads the state of a lake, empties the streams of uploads that a crash
@@ -154,9 +155,26 @@ func (l *Lake) claim(ref string) (release func(), err error) {
 	}, nil
 }
 
-// newStream makes a stream for a file.
+// spareBack takes back a stream that was made for an upload of which nothing
+// was kept. One that was written to is not used again: it knows keys.
+func (l *Lake) spareBack(st *streams.Stream) {
+	if at := st.State(); at.Generation > 1 || at.Length > 0 || at.Records > 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare = append(l.spare, st)
+}
+
+// newStream gives a stream for a file, a spare one or a new one.
 func (l *Lake) newStream() (*streams.Stream, error) {
 	l.mu.Lock()
+	if n := len(l.spare); n > 0 {
+		st := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		l.mu.Unlock()
+		return st, nil
+	}
 	l.number++
 	name := filePrefix + strconv.Itoa(l.number)
 	l.mu.Unlock()

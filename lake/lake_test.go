@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"weir/internal/vfs"
@@ -542,6 +543,42 @@ func TestBrokenPart(t *testing.T) {
 }
 
 func second(_ Pushed, err error) error { return err }
+
+// An upload of which nothing is kept leaves nothing, not even a stream,
+// however often it comes.
+func TestRefusedUploadsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	first := w.must("s/set/f/fif/END//", "whole")
+	gone := errors.New("gone")
+	ref, err := ParseReference("s/set/g/fif/001//")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if p := w.must("s/set/f/fif/END//", "whole"); !p.Duplicate || p.ID != first.ID {
+			t.Fatalf("again: %+v", p)
+		}
+		if _, err := w.push("s/set/g/fif/END/999/", "short"); !errors.Is(err, ErrMismatch) {
+			t.Fatalf("a wrong size: %v", err)
+		}
+		broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(gone))
+		if _, err := w.lake.Push(context.Background(), ref, broken); !errors.Is(err, gone) {
+			t.Fatalf("half a part: %v", err)
+		}
+	}
+	w.must("s/set/g/fif/END/5/", "right")
+	w.must("s/set/h/fif/END/5/", "other")
+	for i, want := range []string{"whole", "right", "other"} {
+		f := w.lake.List("set", 0, 0)[i]
+		if got := w.content("set", f.Reference); got != want {
+			t.Errorf("%s is %q", f.Reference, got)
+		}
+		if name := fmt.Sprintf("_lake.%d", i+1); f.Stream != name {
+			t.Errorf("%s is in stream %s: refused uploads have left some", f.Reference, f.Stream)
+		}
+	}
+}
 
 // TestSnapshot: a long history becomes a snapshot that says the same.
 func TestSnapshot(t *testing.T) {

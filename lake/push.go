@@ -59,6 +59,9 @@ func (l *Lake) Push(ctx context.Context, ref Reference, body io.Reader) (Pushed,
 		_, err = io.Copy(io.Discard, p.in)
 	} else {
 		err = p.upload(ctx)
+		if err != nil && p.before == nil && !errors.Is(err, streams.ErrUnknown) {
+			l.spareBack(p.stream)
+		}
 	}
 	if errors.Is(err, errSame) {
 		return p.pushed(p.same().ID, true), nil
