@@ -11,8 +11,15 @@ import (
 	"weir/arrays"
 )
 
-// deploymentsPath is where the policies' instances are told.
-const deploymentsPath = "/api/deployments"
+// viewDeployments is the view that tells the policies' instances.
+const viewDeployments = "deployments"
+
+// isDeployments tells whether the address, however it is encoded, means them.
+func (t target) isDeployments() bool {
+	escaped, ok := t.under("/api")
+	path, err := unescape(escaped)
+	return ok && err == nil && path == viewDeployments
+}
 
 // deployments tells how far the policies' instances are.
 func (r *request) deployments() error {
@@ -30,9 +37,9 @@ func (s *Server) deployments() any {
 
 // apiViews are what is at one address below /api.
 var apiViews = map[string]func(*request) error{
-	"status":      (*request).status,
-	"route":       (*request).explainRoute,
-	"deployments": (*request).deployments,
+	"status":        (*request).status,
+	"route":         (*request).explainRoute,
+	viewDeployments: (*request).deployments,
 }
 
 // api answers below /api: state, routing, jobs, arrays in forms that a page draws.

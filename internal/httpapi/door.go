@@ -92,7 +92,7 @@ func (r *request) right() access.Rights {
 	switch {
 	case r.route.takes:
 		return access.Ingest
-	case r.target.path == deploymentsPath: // what instances publish may be secret
+	case r.target.isDeployments(): // what instances publish may be secret
 		return access.Admin
 	case r.route.reads || r.route != routeJobs && (r.ctx.IsGet() || r.ctx.IsHead()):
 		return access.Read

@@ -68,6 +68,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"PUT", "/streams/raw.new", "401 200 403 200 200 403"},
 		{"POST", ingestRaw, "401 204 403 204 204 403"},
 		{"POST", "/erp5/portal_ingestion_policies/files/ingest?reference=files/b", "401 204 403 204 204 204"},
+		{"GET", "/api/deployments", "401 403 403 403 200 403"},
+		{"GET", "/api/deploy%6Dents", "401 403 403 403 200 403"},
 		{"GET", "/api/job", "401 403 403 403 404 403"}, // there is no job engine
 		{"POST", "/api/job", "401 403 403 403 404 403"},
 		{"GET", "/nothing/here", "401 403 404 404 404 403"},
