@@ -35,8 +35,9 @@ type Piece struct {
 
 // Pieces reads a stream record by record.
 type Pieces struct {
-	// Grow is asked before a large record takes more memory, in bytes; its
-	// error ends the reading. nil is never asked.
+	// Grow is asked before a large record takes more memory, with the bytes
+	// of the buffer that replaces the one before; its error ends the reading.
+	// nil is never asked.
 	Grow func(bytes int64) error
 
 	off    int64 // of buf in the stream

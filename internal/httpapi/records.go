@@ -178,11 +178,14 @@ func (s *Server) pieces(st *streams.Stream, generation uint64, from, to int64) (
 		return nil, err
 	}
 	b := &boundedPieces{Pieces: x, s: s}
-	x.Grow = func(n int64) error {
-		if err := s.answers.take(s.ctx, n, s.BodyWait); err != nil {
+	x.Grow = func(n int64) error { // what was taken for the buffer before is this one's
+		if n <= b.held {
+			return nil
+		}
+		if err := s.answers.take(s.ctx, n-b.held, s.BodyWait); err != nil {
 			return busy("large records")
 		}
-		b.held += n
+		b.held = n
 		return nil
 	}
 	return b, nil

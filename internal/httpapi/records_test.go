@@ -170,3 +170,21 @@ func TestRecordTooLarge(t *testing.T) {
 	defer w.s.answers.give(answerMemory)
 	w.get("/streams/numbers.large?format=jsonl").want(t, 503, "large records")
 }
+
+// The memory of a large record serves the next one, too: a stream of them is
+// read to its end, however long it is.
+func TestManyLargeRecords(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	const lines, size = 60, 1 << 20
+	line := strings.Repeat("x", size)
+	w.put("/streams/numbers.large", strings.Repeat(line+"\n", lines))
+	a := w.get("/streams/numbers.large?format=jsonl")
+	a.want(t, 200, "")
+	if want := lines * (size + 3); len(a.body) != want { // quotes and the line feed
+		t.Errorf("%d bytes of %d", len(a.body), want)
+	}
+	if used := w.s.answers.used(); used != 0 {
+		t.Errorf("%d bytes of memory are still held", used)
+	}
+}
