@@ -38,8 +38,9 @@ func Lines(body []byte, o Options) (*Reading, error) {
 // something only where a value of a field begins.
 func cutLine(b []byte) (line, rest []byte) {
 	var fields, value, quoted bool
-	comment := len(b) > 0 && b[0] == '#'
-	for i := 0; i < len(b); i++ {
+	start := len(b) - len(bytes.TrimLeft(b, " \t"))
+	comment := start < len(b) && b[start] == '#'
+	for i := start; i < len(b); i++ {
 		begins := value
 		value = false
 		switch c := b[i]; {
@@ -51,7 +52,7 @@ func cutLine(b []byte) (line, rest []byte) {
 			quoted = false
 		case c == '"':
 			quoted = begins && fields && !comment
-		case c == ' ' && i > 0:
+		case c == ' ':
 			fields = true
 		case c == '=':
 			value = true

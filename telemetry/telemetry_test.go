@@ -106,6 +106,20 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// A comment ends with its line, whatever stands in it and before it.
+func TestCommentsAreLines(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", " ", "\t", "  \t "} {
+		r, err := Lines([]byte(before+"# like v=\"this\nm v=1 1\nm v=\"a\" 2\n"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := told(t, r); len(got) != 2 || r.Bad != 0 {
+			t.Errorf("after %q: %q and %d refused", before, got, r.Bad)
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	const one = `{"fields":{"a":1,"b":2.5,"c":"x","d":true,"e":null,"big":18446744073709551615},"name":"m","tags":{"host":"h"},"timestamp":1458229140}`
