@@ -68,6 +68,24 @@ func TestLineProtocol(t *testing.T) {
 	w.do("DELETE", "/query", nil).want(t, 405, "POST")
 }
 
+// The same text with times of another unit is other points.
+func TestPrecisionIsPartOfAPoint(t *testing.T) {
+	t.Parallel()
+	w := withCollectors(t)
+	for range 2 {
+		for _, precision := range []string{"", "ns", "ms", "s"} {
+			w.post("/write?db=db&precision="+precision, "m v=1 1700000000\n").want(t, 204, "")
+		}
+	}
+	const want = `{"time":"1970-01-01T00:00:01.7Z","record":{"v":1}}
+{"time":"1970-01-20T16:13:20Z","record":{"v":1}}
+{"time":"2023-11-14T22:13:20Z","record":{"v":1}}
+`
+	if got := w.jsonl("db.m"); got != want {
+		t.Errorf("db.m is %s", got)
+	}
+}
+
 // A part that is refused is told line by line; what is good is kept.
 func TestPartialWrite(t *testing.T) {
 	t.Parallel()
