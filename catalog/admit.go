@@ -16,19 +16,23 @@ type Arrival struct {
 
 // Admit finds the ingestion that takes the data, or makes it from its supply.
 // It is ErrUnknownSupply, ErrUnknownProduct or ErrState where nothing takes
-// it. As in Wendelin an ingestion that was stopped goes on to take data, and
+// it, and ErrFull where tags have made too much. As in Wendelin an ingestion that was stopped goes on to take data, and
 // a supply that was invalidated makes no new one.
 func (s *Store) Admit(a Arrival) error {
 	s.mu.RLock()
-	id := s.state.live[a.Ingestion]
-	i := s.state.ingestions[id]
-	p := s.state.products[a.Product]
-	known := i != nil && i.takes() && i.has(a.Product, a.Stream) && p != nil && p.State == Validated
+	known := s.state.takes(a)
 	s.mu.RUnlock()
 	if known {
 		return nil
 	}
 	return s.update(func(t *tx) error { return t.admit(a) })
+}
+
+// takes tells whether the data is the supply's own ingestion's, of a line that
+// is there.
+func (t *state) takes(a Arrival) bool {
+	i, p := t.ingestions[t.live[a.Ingestion]], t.products[a.Product]
+	return i != nil && i.takes() && i.Supply == a.Supply && i.has(a.Product, a.Stream) && p != nil && p.State == Validated
 }
 
 func (t *tx) admit(a Arrival) error {
@@ -40,13 +44,17 @@ func (t *tx) admit(a Arrival) error {
 		return err
 	}
 	i := t.current(a.Ingestion)
+	own := i != nil && i.Supply == a.Supply // else the supply's state counts
 	switch {
 	case i != nil && !i.takes():
 		return fmt.Errorf("%w: the data ingestion %s is %s: start it", ErrState, i.ID, i.State)
-	case i == nil && supply != nil && supply.State == Deleted:
+	case !own && supply != nil && supply.State == Deleted:
 		return fmt.Errorf("%w: the data supply %q is deleted: define it again (PUT /api/supplies/%s)", ErrState, short(a.Supply), short(a.Supply))
-	case i == nil && supply != nil && supply.State != Validated && supply.State != Default:
+	case !own && supply != nil && supply.State != Validated && supply.State != Default:
 		return fmt.Errorf("%w: the data supply %q is %s: validate it", ErrState, a.Supply, supply.State)
+	}
+	if err := t.room(a, supply, i); err != nil {
+		return err
 	}
 	// From here on nothing fails.
 	if supply == nil {
@@ -122,5 +130,8 @@ func short(s string) string {
 func (s *Store) WouldAdmit(a Arrival) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.state.takes(a) {
+		return nil
+	}
 	return s.newTx().admit(a)
 }

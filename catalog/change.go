@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kinds of resources.
@@ -35,6 +36,7 @@ func (s *Store) Define(v Supply) (Supply, error) {
 		old := t.supply(v.Reference)
 		if old == nil || old.State == Deleted && v.Origin == FromRequest {
 			t.newSupply(v)
+			t.follow(v)
 			t.turns = true
 			return nil
 		}
@@ -60,8 +62,8 @@ func (s *Store) Define(v Supply) (Supply, error) {
 func (v Supply) Validate() error {
 	for what, reference := range map[string][]string{"reference": {v.Reference}, "product": v.Products} {
 		for _, r := range reference {
-			if r == "" || len(r) > maxReference || strings.ContainsFunc(r, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-				return fmt.Errorf("%w: the %s %q must be a text of 1 to %d bytes without control characters", ErrInvalid, what, short(r), maxReference)
+			if r == "" || len(r) > maxReference || !utf8.ValidString(r) || strings.ContainsFunc(r, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+				return fmt.Errorf("%w: the %s %q must be a text in UTF-8 of 1 to %d bytes without control characters", ErrInvalid, what, short(r), maxReference)
 			}
 		}
 	}
@@ -101,8 +103,6 @@ func step(steps map[string]map[string]string, what, state, action string) (strin
 	return "", fmt.Errorf("%w: %s is %s and cannot %q: possible is %s", ErrConflict, what, state, short(action), possible)
 }
 
-// actSupply also stops the supply's ingestions when it goes, and starts those
-// again when it is back.
 func (t *tx) actSupply(reference, action string) error {
 	old := t.supply(reference)
 	if old == nil {
@@ -115,13 +115,20 @@ func (t *tx) actSupply(reference, action string) error {
 	v := *old
 	v.State = to
 	t.putSupply(v)
+	t.follow(v)
 	t.turns = true
-	for _, id := range t.ofSupply(reference) {
+	return nil
+}
+
+// follow stops a supply's ingestions when it goes, and starts those again when
+// it is back.
+func (t *tx) follow(v Supply) {
+	for _, id := range t.ofSupply(v.Reference) {
 		i := *t.ingestion(id)
 		switch {
-		case to == Invalidated && i.State == Started:
+		case v.State == Invalidated && i.State == Started:
 			i.State, i.Held = Stopped, true
-		case to == Validated && i.State == Stopped && i.Held:
+		case v.State == Validated && i.State == Stopped && i.Held:
 			i.State, i.Held = Started, false
 			t.wake(i)
 		default:
@@ -129,7 +136,6 @@ func (t *tx) actSupply(reference, action string) error {
 		}
 		t.putIngestion(i)
 	}
-	return nil
 }
 
 func (t *tx) actProduct(reference, action string) error {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"weir/streams"
@@ -23,6 +25,21 @@ type event struct {
 	Supply    *Supply    `json:"supply,omitempty"`
 	Product   *Product   `json:"product,omitempty"`
 	Ingestion *Ingestion `json:"ingestion,omitempty"`
+}
+
+// eventsOf gives an event for each resource, in order of the keys. The order
+// means nothing: of a reference at most one ingestion is live after all of them.
+func eventsOf(supplies map[string]*Supply, products map[string]*Product, ingestions map[string]*Ingestion) (events []event) {
+	for _, r := range slices.Sorted(maps.Keys(supplies)) {
+		events = append(events, event{Supply: supplies[r]})
+	}
+	for _, r := range slices.Sorted(maps.Keys(products)) {
+		events = append(events, event{Product: products[r]})
+	}
+	for _, id := range slices.Sorted(maps.Keys(ingestions)) {
+		events = append(events, event{Ingestion: ingestions[id]})
+	}
+	return events
 }
 
 // lines writes events as the journal has them.

@@ -16,6 +16,8 @@ var (
 	ErrUnknownProduct = errors.New("catalog: unknown data product")
 	// ErrState: a resource is in a state in which it takes no data.
 	ErrState = errors.New("catalog: not in a state that takes data")
+	// ErrFull: tags have made as many resources as they may.
+	ErrFull = errors.New("catalog: full")
 	// ErrConflict: a step is not possible in the resource's state.
 	ErrConflict = errors.New("catalog: not possible now")
 	// ErrInvalid: what was asked for makes no sense.

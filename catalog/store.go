@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +40,7 @@ type Store struct {
 		closed bool
 		ready  chan struct{} // holds one token while list is not empty
 	}
+	most     limits
 	snapshot int64 // the length, in bytes, of the last one
 
 	mu    sync.RWMutex // guards what is durable
@@ -72,7 +72,7 @@ func Open(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{o: o, ended: make(chan struct{}), state: state{
+	s := &Store{o: o, most: usual, ended: make(chan struct{}), state: state{
 		supplies: map[string]*Supply{}, products: map[string]*Product{}, ingestions: map[string]*Ingestion{},
 		live: map[string]string{}, byStream: map[string][]string{}, bySupply: map[string][]string{}}}
 	s.in.ready = make(chan struct{}, 1)
@@ -182,8 +182,9 @@ func (s *Store) commitSome(list []*change) {
 		c.err = c.apply(t)
 	}
 	var err error
-	if len(t.events) > 0 {
-		err = s.write(t.events, false)
+	events := eventsOf(t.supplies, t.products, t.ingestions) // what changed twice is there once
+	if len(events) > 0 {
+		err = s.write(events, false)
 	}
 	for _, c := range list {
 		if c.err == nil && err != nil {
@@ -192,7 +193,7 @@ func (s *Store) commitSome(list []*change) {
 	}
 	if err == nil {
 		s.mu.Lock()
-		for _, e := range t.events {
+		for _, e := range events {
 			s.state.apply(e)
 		}
 		s.mu.Unlock()
@@ -217,16 +218,7 @@ func (s *Store) commitSome(list []*change) {
 
 // compact puts a snapshot in place of the journal's history.
 func (s *Store) compact() {
-	var events []event
-	for _, r := range slices.Sorted(maps.Keys(s.state.supplies)) {
-		events = append(events, event{Supply: s.state.supplies[r]})
-	}
-	for _, r := range slices.Sorted(maps.Keys(s.state.products)) {
-		events = append(events, event{Product: s.state.products[r]})
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.state.ingestions)) {
-		events = append(events, event{Ingestion: s.state.ingestions[id]})
-	}
+	events := eventsOf(s.state.supplies, s.state.products, s.state.ingestions)
 	if err := s.write(events, true); err != nil && !errors.Is(err, streams.ErrClosed) {
 		s.o.Log.Error("the catalog's journal could not be shortened", "stream", StreamName, "error", err)
 	}

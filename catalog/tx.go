@@ -10,17 +10,17 @@ import (
 type tx struct {
 	now        time.Time
 	before     *state
+	most       limits
 	supplies   map[string]*Supply
 	products   map[string]*Product
 	ingestions map[string]*Ingestion
 	live       map[string]string
-	events     []event
 	turns      bool     // what may be taken changes
 	started    []string // streams
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{now: s.o.Now().UTC(), before: &s.state, supplies: map[string]*Supply{}, products: map[string]*Product{},
+	return &tx{now: s.o.Now().UTC(), before: &s.state, most: s.most, supplies: map[string]*Supply{}, products: map[string]*Product{},
 		ingestions: map[string]*Ingestion{}, live: map[string]string{}}
 }
 
@@ -60,13 +60,11 @@ func (t *tx) current(reference string) *Ingestion {
 func (t *tx) putSupply(v Supply) {
 	v.Modified = t.now
 	t.supplies[v.Reference] = &v
-	t.events = append(t.events, event{Supply: &v})
 }
 
 func (t *tx) putProduct(v Product) {
 	v.Modified = t.now
 	t.products[v.Reference] = &v
-	t.events = append(t.events, event{Product: &v})
 }
 
 func (t *tx) putIngestion(v Ingestion) {
@@ -77,7 +75,6 @@ func (t *tx) putIngestion(v Ingestion) {
 	} else if c := t.current(v.Reference); c != nil && c.ID == v.ID {
 		t.live[v.Reference] = ""
 	}
-	t.events = append(t.events, event{Ingestion: &v})
 }
 
 // newSupply makes a supply and those of its products that there are not.

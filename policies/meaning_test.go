@@ -2,6 +2,7 @@ package policies
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,6 +37,7 @@ func TestGrammarsAndDeadLetters(t *testing.T) {
 		{"room.temperature", nil, ""},
 		{"room.temperature.more", nil, ""},
 		{"nodot", ErrTag, "bad-tag"},
+		{"room\xff.temperature", ErrTag, "bad-tag"},
 		{"room.humidity", catalog.ErrUnknownProduct, "unknown-product"},
 		{"cellar.temperature", catalog.ErrUnknownSupply, "unknown-supply"},
 	} {
@@ -61,7 +63,7 @@ func TestGrammarsAndDeadLetters(t *testing.T) {
 	if r.Keep(t.Context(), again, twice, false); !errors.Is(twice[0].Err, ErrTag) || !errors.Is(twice[1].Err, ErrTag) {
 		t.Errorf("a bad tag that comes twice: %v, %v", twice[0].Err, twice[1].Err)
 	}
-	if letters := readLetters(t, streamBytes(t, s, "_dead.p")); len(letters) != 3 || streamBytes(t, s, "_dead") != nil {
+	if letters := readLetters(t, streamBytes(t, s, "_dead.p")); len(letters) != 4 || streamBytes(t, s, "_dead") != nil {
 		t.Errorf("%d dead letters of the policy; those of a bad tag are its, too", len(letters))
 	}
 	if e := r.Explain("nodot"); e.Stream != "_dead.p" || e.Policy != "p" || e.Error == "" {
@@ -118,5 +120,14 @@ func TestAChangeOfTheCatalogReachesKnownTags(t *testing.T) {
 	r.Keep(t.Context(), []Batch{{Tag: "c.d", Entries: []byte{0x92, 0, 1}, Records: 1}}, kept, true)
 	if !errors.Is(kept[0].Err, catalog.ErrClosed) {
 		t.Errorf("what the catalog cannot keep is %v: that is not the data's fault, and no dead letter", kept[0].Err)
+	}
+}
+
+// What tags have made too much of is the data's fault: a sender that cannot be
+// told has it in the dead letters.
+func TestAFullCatalogIsTheDatasFault(t *testing.T) {
+	t.Parallel()
+	if reason := reasonOf(fmt.Errorf("policies: tag: %w", catalog.ErrFull)); reason != "catalog-full" {
+		t.Errorf("the reason is %q", reason)
 	}
 }

@@ -41,6 +41,7 @@ func reasonOf(err error) string {
 		{catalog.ErrUnknownSupply, "unknown-supply"},
 		{catalog.ErrUnknownProduct, "unknown-product"},
 		{catalog.ErrState, "not-open"},
+		{catalog.ErrFull, "catalog-full"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrTag: the tag is not written as its grammar says.
@@ -63,6 +64,9 @@ func (s Spec) compile() (*Grammar, error) {
 
 // Read gives what a tag names, or ErrTag with an example of a good one.
 func (g *Grammar) Read(tag string) (Meaning, error) {
+	if !utf8.ValidString(tag) { // the catalog's journal and answers are JSON
+		return Meaning{}, fmt.Errorf("%w: %q has bytes that are no UTF-8: write the tag in UTF-8", ErrTag, short(tag))
+	}
 	m, err := g.read(tag)
 	if err == nil && (m.Supply == "" || m.Product == "" || m.Ingestion == "" || m.Stream == "") {
 		err = errors.New("names an empty supply, product, ingestion or stream")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // cdn is the grammar of an access log's tags, by a template and an expression.
@@ -140,6 +141,9 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tag string) {
 		for _, g := range grammars {
 			m, err := g.Read(tag)
+			if err == nil && !utf8.ValidString(m.Supply+m.Product+m.Ingestion+m.Stream) {
+				t.Errorf("%s of %q: %+v is no UTF-8", g.spec.Kind, tag, m)
+			}
 			if err != nil && !errors.Is(err, ErrTag) || err == nil && (m.Supply == "" || m.Product == "" || m.Ingestion == "" || m.Stream == "") {
 				t.Errorf("%s of %q: %+v, %v", g.spec.Kind, tag, m, err)
 			}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -141,5 +142,14 @@ func TestAGrammarCostsNothingPerRequest(t *testing.T) {
 	})
 	if with > without+0.5 {
 		t.Errorf("%v allocations with a grammar, %v without", with, without)
+	}
+}
+
+// What tags have made too much of is told as a conflict that repetition does
+// not mend.
+func TestAFullCatalogIsTold(t *testing.T) {
+	t.Parallel()
+	if p := problemOf(fmt.Errorf("policies: tag: %w", catalog.ErrFull)); p.status != 409 || p.reason != "catalog-full" || p.retry != 0 {
+		t.Errorf("%+v", p)
 	}
 }

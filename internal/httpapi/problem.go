@@ -62,6 +62,7 @@ var conditions = []struct {
 	{catalog.ErrUnknownSupply, 404, "unknown-supply"},
 	{catalog.ErrUnknownProduct, 404, "unknown-product"},
 	{catalog.ErrState, 409, "not-open"},
+	{catalog.ErrFull, 409, "catalog-full"},
 	{catalog.ErrNotFound, 404, "not-found"},
 	{buckets.ErrNotFound, 404, "not-found"},
 	{catalog.ErrConflict, 409, "conflict"},
