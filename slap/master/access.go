@@ -29,8 +29,12 @@ func (a Access) open() bool { return a.Token == "" && !a.Certificates }
 // instance in a partition of it.
 type caller struct{ computer, partition string }
 
-// caller tells who sends a request.
+// caller tells who sends a request. A browser that sends one for a page of
+// another site is nobody: its user's machine may reach a master that is open.
 func (m *Master) caller(r *http.Request) (caller, error) {
+	if http.NewCrossOriginProtection().Check(r) != nil {
+		return caller{}, forbidden("a page of another site may not ask here")
+	}
 	a := m.o.Access
 	if a.open() && m.o.Authority == nil {
 		return caller{}, nil
@@ -139,13 +143,17 @@ func (who caller) may(c *call) error {
 	if forPersons(path) || who.partition != "" && !forInstances(path) {
 		return refuse("use " + path)
 	}
+	named := c.values.Get
+	if path == "/requestComputerPartition" {
+		named = c.optional // elsewhere None is a name as any other
+	}
 	for _, field := range []string{"computer_id", "computer_reference"} {
-		if id := c.optional(field); id != "" && id != who.computer {
+		if id := named(field); id != "" && id != who.computer {
 			return refuse("speak for computer " + id)
 		}
 	}
 	for _, field := range []string{"computer_partition_id", "computer_partition_reference"} {
-		if id := c.optional(field); who.partition != "" && id != "" && id != who.partition {
+		if id := named(field); who.partition != "" && id != "" && id != who.partition {
 			return refuse("speak for partition " + id)
 		}
 	}

@@ -67,29 +67,36 @@ func TestAccess(t *testing.T) {
 	}
 	person, node, nobody := client("secret"), client("", mine), client("")
 	describe := func(id string) map[string]any {
-		return map[string]any{"reference": id, "partition_list": []any{map[string]any{"reference": "p", "address_list": []any{}}}}
+		return map[string]any{"reference": id, "partition_list": []any{
+			map[string]any{"reference": "p", "address_list": []any{}}, map[string]any{"reference": "free", "address_list": []any{}}}}
 	}
 	ask := slap.Request{Reference: "r", Software: sr}
 	b.must(node.Format(ctx, describe(theNode)))
 	b.must(person.Format(ctx, describe("other")))
+	b.must(person.Format(ctx, describe("None")))
 	if _, err := person.Request(ctx, ask); err != nil {
 		t.Error(err)
 	}
 	if _, err := node.Computer(ctx, theNode); err != nil {
 		t.Error(err)
 	}
-	own := slap.Place{Computer: theNode, Partition: "p"}
-	if _, err := node.On(own).Request(ctx, slap.Request{Reference: "child", Software: sr}); !errors.Is(err, slap.ErrNotFound) {
+	own, free := slap.Place{Computer: theNode, Partition: "p"}, slap.Place{Computer: theNode, Partition: "free"}
+	if _, err := node.On(own).Request(ctx, slap.Request{Reference: "child", Software: other, Filter: map[string]any{"computer_guid": "nowhere"}}); !errors.Is(err, slap.ErrNotFound) {
 		t.Errorf("a computer's own partition, without room: %v", err)
 	}
 	before := b.dump()
 	foreign := slap.Place{Computer: "other", Partition: "p"}
 	for name, call := range map[string]func() error{
-		"nobody":                func() error { _, err := nobody.Computer(ctx, theNode); return err },
-		"a wrong token":         func() error { _, err := client("Secret").RunID(ctx); return err },
-		"supply by a computer":  func() error { return node.Supply(ctx, sr, theNode, slap.Available) },
-		"request as a person":   func() error { _, err := node.Request(ctx, ask); return err },
-		"request for another":   func() error { _, err := node.On(foreign).Request(ctx, ask); return err },
+		"nobody":               func() error { _, err := nobody.Computer(ctx, theNode); return err },
+		"a wrong token":        func() error { _, err := client("Secret").RunID(ctx); return err },
+		"supply by a computer": func() error { return node.Supply(ctx, sr, theNode, slap.Available) },
+		"request as a person":  func() error { _, err := node.Request(ctx, ask); return err },
+		"request for another":  func() error { _, err := node.On(foreign).Request(ctx, ask); return err },
+		"a person's, for a partition that is free": func() error { _, err := node.On(free).Request(ctx, ask); return err },
+		"a computer called None": func() error {
+			_, err := node.Computer(ctx, "None")
+			return err
+		},
 		"another's information": func() error { _, err := node.Computer(ctx, "other"); return err },
 		"another's partition":   func() error { _, err := node.Partition(ctx, foreign); return err },
 		"another's report":      func() error { _, err := node.Report(ctx, foreign, slap.ReportStarted, ""); return err },
@@ -106,5 +113,37 @@ func TestAccess(t *testing.T) {
 	}
 	if b.dump() != before {
 		t.Error("calls that were refused changed something")
+	}
+}
+
+// TestForeignPage: a page of another site, shown by a browser that reaches a
+// master, changes nothing there.
+func TestForeignPage(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{})
+	supply := "url=x&state=available&computer_id=" + theNode
+	for _, c := range []struct {
+		name   string
+		header []string
+		want   int
+	}{
+		{"another site", []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, 403},
+		{"an old browser", []string{"Origin", "http://evil.example"}, 403},
+		{"a page from a file", []string{"Origin", "null"}, 403},
+		{"its own page", []string{"Sec-Fetch-Site", "same-origin", "Origin", b.http.URL}, 200},
+		{"no browser", nil, 200},
+	} {
+		before := b.dump()
+		h := formType.Clone()
+		for k := 0; k < len(c.header); k += 2 {
+			h.Set(c.header[k], c.header[k+1])
+		}
+		status, body := b.raw(http.MethodPost, "/supplySupply", supply, h)
+		if status != c.want {
+			t.Errorf("%s: %d %s, want %d", c.name, status, body, c.want)
+		}
+		if c.want == 403 && b.dump() != before {
+			t.Errorf("%s: something changed", c.name)
+		}
 	}
 }

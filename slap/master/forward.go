@@ -99,12 +99,17 @@ func (m *Master) forwardTitle(r *request) (string, error) {
 	if r.requester == nil {
 		return "user_" + r.title, nil
 	}
-	known := false
-	m.state.view(func(t *tx) { known = t.partition(*r.requester) != nil })
-	if !known {
-		return "", badRequest("No partition matching the authorization header: (%s / %s)", r.requester.Node, r.requester.Partition)
-	}
-	return r.requester.Partition + "_" + r.title, nil
+	title := r.requester.Partition + "_" + r.title
+	var err error
+	m.state.view(func(t *tx) {
+		if _, err = r.asking(t); err != nil {
+			return
+		}
+		if row := t.forwarded(title); row != nil && !samePlace(row.Requester, r.requester) {
+			err = &problem{http.StatusConflict, "there is " + title + " already at master " + row.Master + ", which another partition asked for"}
+		}
+	})
+	return title, err
 }
 
 func forwardRequest(f *Forward, r *request, title string) slap.Request {

@@ -501,6 +501,11 @@ func TestForward(t *testing.T) {
 	if len(b.master.state.m.forwards) != 1 || b.partition(at(0)).Busy {
 		t.Error("after a restart it is not known, or something is allocated here")
 	}
+	b.formatNode("node-1", 1)
+	twin := slap.Place{Computer: "node-1", Partition: partitionID(0)}
+	if i, err := b.On(twin).Request(ctx, ask); !strings.Contains(fmt.Sprint(err), "another partition asked for") {
+		t.Errorf("what another computer's partition asked for: %+v, %v", i, err)
+	}
 	ask.State = slap.Destroyed
 	b.ask(b.On(at(0)), ask)
 	if f := b.master.state.m.forwards; len(f) != 0 {

@@ -15,6 +15,7 @@ type request struct {
 	parameters            map[string]any
 	filter                map[string]any
 	requester             *place // as claimed; nil: a person
+	certified             bool   // by the certificate of a computer or an instance
 }
 
 func (m *Master) postRequest(c *call) (any, error) {
@@ -22,6 +23,7 @@ func (m *Master) postRequest(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.certified = c.who.computer != ""
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -109,13 +111,27 @@ func checkParameters(what string, m map[string]any) error {
 	return nil
 }
 
+// asking gives the requester's partition, nil for a person. What a free one
+// asks for has no tree to be in, as a person's: a certificate does not do for it.
+func (r *request) asking(t *tx) (*partition, error) {
+	if r.requester == nil {
+		return nil, nil
+	}
+	p := t.partition(*r.requester)
+	switch {
+	case p == nil:
+		return nil, badRequest("No partition matching the authorization header: (%s / %s)", r.requester.Node, r.requester.Partition)
+	case p.Instance == nil && r.certified:
+		return nil, forbidden("partition %s of computer %s is free: nothing in it can ask for an instance", p.Partition, p.Node)
+	}
+	return p, nil
+}
+
 // request finds or makes the instance and gives the answer.
 func (m *Master) request(t *tx, r *request) (any, error) {
-	var asking *partition
-	if r.requester != nil {
-		if asking = t.partition(*r.requester); asking == nil {
-			return nil, badRequest("No partition matching the authorization header: (%s / %s)", r.requester.Node, r.requester.Partition)
-		}
+	asking, err := r.asking(t)
+	if err != nil {
+		return nil, err
 	}
 	n := name{Title: r.title}
 	if asking != nil && asking.Instance != nil {
@@ -131,8 +147,7 @@ func (m *Master) request(t *tx, r *request) (any, error) {
 	case r.state == destroyed:
 		return goneObject(r), nil
 	}
-	row, err := m.allocate(t, n, r)
-	if err != nil {
+	if row, err = m.allocate(t, n, r); err != nil {
 		return nil, err
 	}
 	i := &instance{

@@ -16,6 +16,7 @@ type call struct {
 	ctx    context.Context
 	r      *http.Request
 	values url.Values // of the query, and the form for POST
+	who    caller
 }
 
 // An endpoint answers a call with a text, or with a value to be marshalled.
@@ -132,7 +133,7 @@ func (m *Master) call(r *http.Request, e endpoint, who caller) (any, error) {
 	if err := r.ParseForm(); err != nil {
 		return nil, bodyProblem(err)
 	}
-	c := &call{ctx: r.Context(), r: r, values: r.Form}
+	c := &call{ctx: r.Context(), r: r, values: r.Form, who: who}
 	if err := who.may(c); err != nil {
 		return nil, err
 	}
