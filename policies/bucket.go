@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -90,6 +91,9 @@ func (ru *rule) bucket(e forward.Entry) (bucket, error) {
 	b := bucket{key: string(name)}
 	if ru.Policy.Keep == Buckets {
 		b.key = path.Base(b.key)
+	}
+	if !utf8.ValidString(b.key) { // it becomes a text of msgpack and of JSON
+		return bucket{}, fmt.Errorf("%w: %q is %q, which is no UTF-8", errValue, ru.keyField(), short(string(name)))
 	}
 	if b.key == "" || b.key == "." || b.key == "/" || len(b.key) > buckets.MaxKey {
 		return bucket{}, fmt.Errorf("%w: %q is %q, no key of 1 to %d bytes", errValue, ru.keyField(), short(string(name)), buckets.MaxKey)

@@ -78,6 +78,8 @@ func TestBucketsRefuse(t *testing.T) {
 		{"b.1", record("filepath", "", "message", "x"), "no key"},
 		{"b.1", record("filepath", "/", "message", "x"), "no key"},
 		{"b.1", record("filepath", strings.Repeat("k", 2000), "message", "x"), "no key"},
+		{"b.1", record("filepath", "a/b\xff", "message", "x"), "no UTF-8"},
+		{"m.1", record("topic", "\xff", "payload", "x"), "no UTF-8"},
 		{"b.1", []byte{0x92, 0, 0xa1, 'x'}, "no map"},
 		{"b.1", join([]byte{0x92, 0, 0x82}, msgp.AppendString(nil, "filepath"), []byte{1}, msgp.AppendString(nil, "message"), []byte{1}), "is no text"},
 		{"b.1", []byte("no msgpack"), "back to back"},

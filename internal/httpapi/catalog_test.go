@@ -9,6 +9,7 @@ import (
 
 	"weir/catalog"
 	"weir/policies"
+	"weir/streams"
 	"weir/tags"
 )
 
@@ -152,4 +153,42 @@ func TestAFullCatalogIsTold(t *testing.T) {
 	if p := problemOf(fmt.Errorf("policies: tag: %w", catalog.ErrFull)); p.status != 409 || p.reason != "catalog-full" || p.retry != 0 {
 		t.Errorf("%+v", p)
 	}
+}
+
+// Who may not change the catalog changes nothing, and a collector is held
+// against the policy that takes its tag, also where a stream of the tag's name
+// is another one's.
+func TestRightsOfTheCatalogAndOfTags(t *testing.T) {
+	t.Parallel()
+	w := guarded(t, func(o *Options) {
+		var err error
+		if o.Catalog, err = catalog.Open(catalog.Options{Streams: o.Streams}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { o.Catalog.Close() })
+		others := simple()
+		others.Unknown, others.Match = true, "s.**"
+		o.Policies, err = policies.New(policies.Options{Policies: []policies.Policy{others, {Name: "files", Match: "**", Keep: policies.Bytes}},
+			Streams: o.Streams, Catalog: o.Catalog})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := o.Streams.Create("s.p.m", "files")
+		if err == nil {
+			err = o.Streams.Append(t.Context(), []streams.Record{{Stream: st, Data: []byte("x")}}, make([]streams.Result, 1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.post("/write?db=s.p", "m v=1", as("files")...).want(t, 403, `policy "default"`)
+	w.absent("s.p")
+	w.post("/write?db=s.p", "m v=1", as("sender")...).want(t, 204, "")
+	for who, status := range map[string]int{"": 401, "sender": 403, "reader": 403, "both": 403, "files": 403} {
+		w.do("POST", "/api/supplies/s/invalidate", nil, as(who)...).want(t, status, "")
+		w.do("PUT", "/api/supplies/t", strings.NewReader(`{}`), append(as(who), "Content-Type", "application/json")...).want(t, status, "")
+	}
+	w.get("/api/supplies/s", as("reader")...).want(t, 200, `"state":"validated"`)
+	w.get("/api/supplies/t", as("reader")...).want(t, 404, "")
+	w.do("POST", "/api/supplies/s/invalidate", nil, as("admin")...).want(t, 200, `"state":"invalidated"`)
 }

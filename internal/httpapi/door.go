@@ -76,13 +76,17 @@ func (r *request) authorization() []byte {
 	return h
 }
 
-// mayWrite holds a stream that the body names against the caller's policies.
-func (r *request) mayWrite(stream string) error {
+// mayWrite holds a tag that the body names against the caller's policies: that
+// of a stream of this name, and that which takes the tag, maybe to another one.
+func (r *request) mayWrite(tag string) error {
 	if r.caller == nil {
 		return nil
 	}
-	if policy := r.s.policyOf(stream); !r.caller.Covers(policy) {
-		return forbidden(r.caller, "may not touch data of policy %q", policy)
+	taker, _ := r.s.Policies.Route(tag)
+	for _, policy := range []string{r.s.policyOf(tag), taker.Name} {
+		if !r.caller.Covers(policy) {
+			return forbidden(r.caller, "may not touch data of policy %q", policy)
+		}
 	}
 	return nil
 }
