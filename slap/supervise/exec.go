@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,10 +84,22 @@ func (o order) execute() error {
 	if err := os.Chdir(o.Dir); err != nil {
 		return err
 	}
+	resetRealTimeSignals()
 	if err := syscall.Exec(o.Command[0], o.Command, o.Env); err != nil {
 		return fmt.Errorf("executing %s: %w", o.Command[0], err)
 	}
 	return nil
+}
+
+// resetRealTimeSignals gives the signals that os/signal does not know their
+// default effect. The C library's posix_spawn, by which make and Python start
+// what they run, leaves signal 32 ignored. Only for just before an execution:
+// the C library sets users of all its threads by signal 33.
+func resetRealTimeSignals() {
+	var standard [64]byte // struct sigaction of every architecture is shorter; SIG_DFL is zero
+	for s := uintptr(32); s <= 64; s++ {
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, s, uintptr(unsafe.Pointer(&standard)), 0, 8, 0, 0)
+	}
 }
 
 // limit sets what is inherited by all that the program starts.
