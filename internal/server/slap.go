@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"weir/access"
 	"weir/conf"
 	"weir/policies"
 	"weir/slap"
@@ -95,6 +96,10 @@ func (s *Server) ingest(ctx context.Context, in master.Ingestion) error {
 		s.router.CountRefused("unknown-policy", 0, int64(len(in.Data)))
 		return master.Refuse(http.StatusNotFound, fmt.Sprintf("there is no ingestion policy %q", in.Policy))
 	}
+	if !s.openDoor(in.Policy) {
+		s.refusedIngest(http.StatusForbidden, int64(len(in.Data)))
+		return master.Refuse(http.StatusForbidden, fmt.Sprintf("http.users says who may send to policy %q, and this master asks nobody who he is: write slap.token", in.Policy))
+	}
 	batch := [1]policies.Batch{{Tag: in.Reference, Policy: in.Policy, Entries: in.Data, Raw: true, Peer: in.Peer}}
 	if in.ID != "" { // with the bytes: a key that comes again with others is another append
 		sum := sha256.Sum256(in.Data)
@@ -103,6 +108,17 @@ func (s *Server) ingest(ctx context.Context, in master.Ingestion) error {
 	var kept [1]policies.Kept
 	s.router.Keep(ctx, batch[:], kept[:], false)
 	return ingestProblem(kept[0].Err)
+}
+
+// openDoor tells whether a policy takes data by /ingestData. A master that asks
+// nobody who he is takes what the HTTP listener takes from nobody in particular.
+func (s *Server) openDoor(policy string) bool {
+	o, bounded := s.conf.HTTP.Access()
+	if c := s.conf.Slap; !bounded || c.Token.Value() != "" || c.ClientCAFile != "" {
+		return true
+	}
+	anyone := access.Caller{Grant: o.Anonymous}
+	return anyone.May(access.Ingest) && anyone.Covers(policy)
 }
 
 // refusedIngest counts what the master refused, by the reasons of the HTTP

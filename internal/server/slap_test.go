@@ -191,6 +191,42 @@ func TestOwnMasterAddressTaken(t *testing.T) {
 	}
 }
 
+// TestSlapOpenDoor: a master that asks nobody who he is takes what those may
+// send who say nothing to the HTTP listener, and no more.
+func TestSlapOpenDoor(t *testing.T) {
+	t.Parallel()
+	const users = `, users: [{username: u, token: "a-token-of-some-length", rights: [ingest]}]`
+	for _, v := range []struct {
+		http string
+		want int
+	}{
+		{"", http.StatusNoContent},
+		{users, http.StatusForbidden},
+		{users + `, anonymous: {rights: [read]}`, http.StatusForbidden},
+		{users + `, anonymous: {rights: [ingest], policies: [other]}`, http.StatusForbidden},
+		{users + `, anonymous: {rights: [ingest], policies: [sensors]}`, http.StatusNoContent},
+	} {
+		s := startWith(t, `
+http: {listen: "127.0.0.1:0"`+v.http+`}
+forward: {listen: []}
+slap: {listen: "127.0.0.1:0"}
+policies: [{name: sensors, match: sensors.**}, {name: other, match: other.**}]
+`, t.TempDir())
+		a, err := http.Post("http://"+s.Addresses().Slap+"/ingestData?ingestion_policy=sensors&reference=sensors.one", "", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(a.Body)
+		a.Body.Close()
+		if a.StatusCode != v.want {
+			t.Errorf("http%s: %s %s", v.http, a.Status, text)
+		}
+		if n := s.router.Stats().Refused["forbidden"].Bytes; (n == 1) != (v.want == http.StatusForbidden) {
+			t.Errorf("http%s: %d bytes are counted as forbidden", v.http, n)
+		}
+	}
+}
+
 // TestSlapDoors: the state of the own master cannot be read or written by
 // HTTP, what comes to its /ingestData is kept by the policies, and what nodes
 // report becomes streams and arrays.
