@@ -507,6 +507,7 @@ var forbidden = map[string]*regexp.Regexp{
 	"a path of one machine":        regexp.MustCompile(`/(work|root|home)/[a-z]`),
 	"an address of a package host": regexp.MustCompile(`proxy\.golang\.org|registry\.npmjs|pypi\.org|deb\.debian\.org`),
 	"something left to do":         regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`),
+	"a conflict left by a merge":   regexp.MustCompile(`(?m)^(<{7}|={7}|>{7}|\|{7})( |$)`),
 	"panic instead of code":        regexp.MustCompile(`panic\("(unwritten|not implemented)`),
 }
 
@@ -574,6 +575,33 @@ func leads(file, anchor string) bool {
 		}
 	}
 	return false
+}
+
+// TestNamedTests: a test that docs/wendelin.md names is there.
+func TestNamedTests(t *testing.T) {
+	b, err := os.ReadFile("docs/wendelin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, path := range files(t) {
+		if strings.HasSuffix(path, "_test.go") {
+			one, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, one...)
+		}
+	}
+	named := regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`").FindAllSubmatch(b, -1)
+	for _, m := range named {
+		if !bytes.Contains(all, []byte("func "+string(m[1])+"(t *testing.T)")) {
+			t.Errorf("docs/wendelin.md names %s, which there is not", m[1])
+		}
+	}
+	if len(named) < 30 {
+		t.Errorf("docs/wendelin.md names %d tests", len(named))
+	}
 }
 
 // TestModules: docs/modules.md has a line for each module that go.mod asks

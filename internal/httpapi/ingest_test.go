@@ -84,9 +84,8 @@ func TestIngestVectorA9(t *testing.T) {
 		body = msgp.AppendInt(body, i)
 		body = msgp.AppendFloat64(body, float64(i)/2)
 	}
-	a := w.ingest("raw", "raw.test_sensor.test_product", body)
-	t.Logf("answer %d %s", a.status, a.body)
-	if a.status == 204 && w.content("raw.test_sensor.test_product") != string(body) {
+	w.ingest("raw", "raw.test_sensor.test_product", body).want(t, 204, "")
+	if w.content("raw.test_sensor.test_product") != string(body) {
 		t.Error("the stream is not the body")
 	}
 }
