@@ -38,6 +38,13 @@ func JSON(body []byte, o Options) (*Reading, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("%w: at byte %d: %w", ErrFormat, d.InputOffset(), err)
 		}
+		depth := 1 // of what there may be many of
+		if raw[0] == '{' {
+			depth = 2 // in "metrics"
+		}
+		if r.take(listedBytes*int64(1+commas(raw, depth))) != nil {
+			continue
+		}
 		list, err := metricsOf(raw)
 		if err != nil {
 			return nil, fmt.Errorf("%w: at byte %d: %w", ErrFormat, d.InputOffset(), err)
@@ -49,6 +56,32 @@ func JSON(body []byte, o Options) (*Reading, error) {
 			}
 		}
 	}
+}
+
+// listedBytes is what a member of a list costs beside its text while the list
+// grows.
+const listedBytes = 64
+
+// commas counts those between values, down to a depth of nested lists and
+// objects; the outermost is 1.
+func commas(raw []byte, deepest int) (n int) {
+	depth, text := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			depth--
+		case c == ',' && depth <= deepest:
+			n++
+		}
+	}
+	return n
 }
 
 // metricsOf gives the metrics that a value holds.
@@ -71,6 +104,9 @@ func metricsOf(raw json.RawMessage) (list []json.RawMessage, err error) {
 
 // metric reads one metric.
 func (r *Reading) metric(raw json.RawMessage) error {
+	if commas(raw, 2) > maxPairs+4 { // of its own, and of its tags and fields
+		return errWide
+	}
 	var m jsonMetric
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return err
@@ -85,6 +121,9 @@ func (r *Reading) metric(raw json.RawMessage) error {
 		value, err := jsonValue(m.Fields[name])
 		if err != nil {
 			return fmt.Errorf("the field %.60q: %w", name, err)
+		}
+		if value != nil && p.full() {
+			return errWide
 		}
 		if value != nil {
 			p.fields = append(p.fields, pair{[]byte(name), value})

@@ -80,6 +80,9 @@ func (r *Reading) line(b []byte) error {
 		if len(t.name) == 0 || len(t.value) == 0 || len(b) > 0 && b[0] == '=' {
 			return fmt.Errorf("the tag %.60q is not NAME=VALUE", t.name)
 		}
+		if p.full() {
+			return errWide
+		}
 		p.tags = append(p.tags, t)
 	}
 	if b, ended = spaces(b); ended {
@@ -145,6 +148,9 @@ func (p *point) fieldSet(b []byte) (rest []byte, err error) {
 		}
 		if f.value, b, err = p.fieldValue(b[1:]); err != nil {
 			return nil, fmt.Errorf("the field %.60q: %w", f.name, err)
+		}
+		if p.full() {
+			return nil, errWide
 		}
 		p.fields = append(p.fields, f)
 		if len(b) == 0 || b[0] != ',' {

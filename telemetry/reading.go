@@ -143,17 +143,23 @@ func (p *point) reset() {
 	p.scratch = p.scratch[:0]
 }
 
+// full tells whether the point takes no more tags and fields.
+func (p *point) full() bool { return len(p.tags)+len(p.fields) >= maxPairs }
+
 // Errors of a point.
 var (
 	errNoName   = errors.New("there is no measurement")
 	errNoFields = errors.New("there are no fields")
 	errTime     = errors.New("the time is not between 1970 and 2106")
+	errWide     = fmt.Errorf("there are more than %d tags and fields in one point", maxPairs)
 	errMany     = fmt.Errorf("there are more than %d measurements in one body", maxBatches)
 )
 
 // Bounds of a reading: measurements, each of which is a stream, and what a
-// batch costs beside its entries.
+// batch costs beside its entries. A point is taken apart in memory that nobody
+// is asked for, many times its size, so its tags and fields have a bound, too.
 const (
+	maxPairs   = 1 << 14
 	maxBatches = 10_000
 	batchBytes = 512
 )

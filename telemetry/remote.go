@@ -167,6 +167,9 @@ func (p *point) addLabel(l pair) error {
 	if len(l.name) == 0 {
 		return errors.New("a label has no name")
 	}
+	if p.full() {
+		return errWide
+	}
 	if len(l.value) > 0 { // an empty one is none
 		p.tags = append(p.tags, l)
 	}

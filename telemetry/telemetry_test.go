@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,63 @@ func TestTake(t *testing.T) {
 	r, err := Lines([]byte(strings.Repeat("m v=1 1\n", 1000)), o)
 	if err != nil || int64(cap(r.Batches[0].Entries)) > taken {
 		t.Errorf("%d bytes were taken for %d: %v", taken, cap(r.Batches[0].Entries), err)
+	}
+}
+
+// One point of a little body that is very many tags or fields is refused
+// before it takes memory many times its size; its neighbours are read.
+//
+// It measures the process, so no other test runs beside it.
+func TestWidePoint(t *testing.T) {
+	const many = 2_000_000
+	labels := strings.Repeat(string(field(1, message(field(1, "a"), field(2, "b")))), many)
+	for name, tc := range map[string]struct {
+		body string
+		read func([]byte, Options) (*Reading, error)
+	}{
+		"tags":    {"m" + strings.Repeat(",a=1", many) + " v=1 1\nok v=1 1\n", Lines},
+		"fields":  {"m " + strings.Repeat("a=1,", many) + "v=1 1\nok v=1 1\n", Lines},
+		"JSON":    {`[{"name":"m","fields":{` + strings.Repeat(`"a":1,`, many) + `"b":1}},{"name":"ok","fields":{"v":1},"timestamp":1}]`, JSON},
+		"labels":  {string(field(1, labels)) + string(field(1, message(label("__name__", "ok"), sample(1, 1)))), RemoteWrite},
+		"symbols": {string(message(field(4, ""), field(4, "__name__"), field(4, "ok"), field(5, message(field(1, strings.Repeat("\x02", 2*many)))), field(5, message(field(1, "\x01\x02"), sample(1, 1))))), RemoteWrite2},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := tc.read([]byte(tc.body), Options{})
+		runtime.ReadMemStats(&after)
+		if err != nil || r.Bad != 1 || r.Records() != 1 || !strings.Contains(r.Refused[0].Reason, "tags and fields") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		if took, most := after.TotalAlloc-before.TotalAlloc, uint64(8*len(tc.body)); took > most {
+			t.Errorf("%s: %d bytes for a body of %d", name, took, len(tc.body))
+		}
+	}
+	widest := "m " + strings.TrimSuffix(strings.Repeat("%d=1,", maxPairs), ",")
+	names := make([]any, maxPairs)
+	for i := range names {
+		names[i] = i
+	}
+	if r, err := Lines(fmt.Appendf(nil, widest+" 1", names...), Options{}); err != nil || r.Records() != 1 {
+		t.Errorf("as many fields as may be: %v, %v", r.Refused, err)
+	}
+}
+
+// Many little metrics in a list cost memory before they are read.
+func TestListTakes(t *testing.T) {
+	t.Parallel()
+	full := errors.New("full")
+	for _, body := range []string{"[" + strings.Repeat("{},", 100_000) + "{}]", `{"metrics":[` + strings.Repeat("{},", 100_000) + "{}]}"} {
+		if _, err := JSON([]byte(body), Options{Take: func(n int64) error {
+			if n > 1<<20 {
+				return full
+			}
+			return nil
+		}}); !errors.Is(err, full) {
+			t.Errorf("%.20s…: %v", body, err)
+		}
+	}
+	if n := commas([]byte(`{"a":"x,\\\",",b:[1,[2,3],{"c":4,"d":[5,6]}],"e":7}`), 2); n != 4 {
+		t.Errorf("%d commas", n)
 	}
 }
 
