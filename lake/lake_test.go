@@ -151,6 +151,8 @@ func TestReferences(t *testing.T) {
 		"s/set/file/csv/000//", "s/set/file/csv/-1//", "s/set/file/csv/1a//", "s/set/file/csv/eof//", "s/set/file/csv/99999999999//",
 		"s/set_invalid/file/csv/END//", "s/set/file/csv_invalid/END//", "s/set/f\x00/csv/END//", "s/set/f\xff/csv/END//", "s/set/f\n/csv/END//",
 		"s/set/" + strings.Repeat("x", 3000) + "/csv/END//",
+		// What a client pulls these to is not in its folder.
+		"s/set/../file/csv/END//", "s/set/a/../../file/csv/END//", "s/../file/csv/END//", "s/./file/csv/END//", "s/set/./none/END//", "s/set//etc/file/csv/END//",
 	} {
 		if got, err := ParseReference(s); !errors.Is(err, ErrReference) {
 			t.Errorf("%q: %+v, %v", s, got, err)
@@ -440,6 +442,7 @@ func TestRenameRemoveVersion(t *testing.T) {
 		{"set/a/csv", "other/a/csv", ErrReference},
 		{"set/a/csv", "set/a", ErrReference},
 		{"set/a/csv", "set/a+b/csv", ErrReference},
+		{"set/a/csv", "set/../a/csv", ErrReference},
 		{"set/a/csv", "set/a/csv", ErrExists},
 		{"set/a/csv", "set/sub/a/txt", nil},
 	} {

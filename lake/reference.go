@@ -2,6 +2,7 @@ package lake
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -71,6 +72,9 @@ func checkFile(ref string) error {
 	f := strings.Split(ref, Separator)
 	if len(f) < 3 || f[0] == "" || f[len(f)-1] == "" || strings.Trim(strings.Join(f[1:len(f)-1], ""), " ") == "" {
 		return fmt.Errorf("%w: %q is not set/name/extension; a file without an extension has %q", ErrReference, ref, NoExtension)
+	}
+	if f[1] == "" || slices.Contains(f, ".") || slices.Contains(f, "..") {
+		return fmt.Errorf("%w: %q would leave the folder that it is pulled into: use no . and .. and no name that begins with %q", ErrReference, ref, Separator)
 	}
 	if strings.HasSuffix(ref, InvalidSuffix) || strings.HasSuffix(f[0], InvalidSuffix) {
 		return fmt.Errorf("%w: %q ends in %s, which is for files that were replaced", ErrReference, ref, InvalidSuffix)
