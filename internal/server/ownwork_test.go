@@ -88,6 +88,25 @@ func TestOwnWork(t *testing.T) {
 	}
 }
 
+// Whose job it is says who sees it: the stream that holds all is no way around.
+func TestJobsAreNoStream(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	if j := job(t, s, `{"action":"cleanup_jobs"}`); j["state"] != "SUCCESS" {
+		t.Fatal(j)
+	}
+	for _, target := range []string{"/streams/_jobs", "/streams/_jobs?format=jsonl", "/streams/_jobs?format=events", "/streams/%5Fjobs", "/streams/_jobs/chunks", "/buckets/_jobs"} {
+		if status, text := get(t, s, target); status != 404 || strings.Contains(text, "cleanup") {
+			t.Errorf("%s: %d %s", target, status, text)
+		}
+	}
+	for _, target := range []string{"/streams/", "/api/status"} {
+		if status, text := get(t, s, target); status != 200 || strings.Contains(text, `"_jobs"`) {
+			t.Errorf("%s: %d %s", target, status, text)
+		}
+	}
+}
+
 // damage changes a byte of the largest file that is no part of the log.
 func damage(t *testing.T, dir string) {
 	t.Helper()

@@ -278,7 +278,8 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 	s.http, err = httpapi.New(httpapi.Options{
 		Streams: s.streams, Policies: s.router, Arrays: s.arrays, Jobs: s.jobService(),
 		Catalog: s.catalog, Access: guard, JobUsers: len(s.conf.Jobs.Users) > 0,
-		Deployments: s.shownDeployments, Private: []string{master.StateStream}, // instances' parameters, passwords among them
+		// Instances' parameters, passwords among them, and jobs, which have owners.
+		Deployments: s.shownDeployments, Private: []string{master.StateStream, jobs.StreamName},
 		Metrics: m.Write, Version: s.version, Log: s.log,
 		Lake: s.lake, LakePolicy: s.conf.Lake.Policy,
 		MaxBody: int64(h.MaxBody), BodyMemory: int64(h.BodyMemory), BodyWait: h.BodyWait, MaxConns: h.MaxConnections,
