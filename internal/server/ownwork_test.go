@@ -95,7 +95,7 @@ func TestJobsAreNoStream(t *testing.T) {
 	if j := job(t, s, `{"action":"cleanup_jobs"}`); j["state"] != "SUCCESS" {
 		t.Fatal(j)
 	}
-	for _, target := range []string{"/streams/_jobs", "/streams/_jobs?format=jsonl", "/streams/_jobs?format=events", "/streams/%5Fjobs", "/streams/_jobs/chunks", "/buckets/_jobs"} {
+	for _, target := range []string{"/streams/_jobs", "/streams/_jobs?format=jsonl", "/streams/%5Fjobs", "/streams/_jobs/chunks", "/buckets/_jobs"} {
 		if status, text := get(t, s, target); status != 404 || strings.Contains(text, "cleanup") {
 			t.Errorf("%s: %d %s", target, status, text)
 		}
