@@ -407,6 +407,33 @@ func TestShared(t *testing.T) {
 	b.must(b.master.state.m.check())
 }
 
+// TestSharedTwins: what a host publishes for a shared instance goes to no other
+// one, though tree and title read the same when they are joined.
+func TestSharedTwins(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := newBench(t, Options{})
+	b.formatNode(theNode, 3)
+	host := b.ask(b.Client, slap.Request{Reference: "host"})
+	one, two := b.ask(b.Client, slap.Request{Reference: "a", Software: other}), b.ask(b.Client, slap.Request{Reference: "a_b", Software: other})
+	first, second := slap.Request{Reference: "b_c", Shared: true}, slap.Request{Reference: "c", Shared: true}
+	b.ask(b.On(one.Place), first)
+	b.ask(b.On(two.Place), second)
+	list := b.partition(host.Place).Shared
+	if len(list) != 2 || list[0]["slave_reference"] != "a_b_c" || list[1]["slave_reference"] == "a_b_c" {
+		t.Fatalf("the host's list: %v", list)
+	}
+	for k, s := range list {
+		b.must(b.Publish(ctx, host.Place, map[string]any{"secret": k}, slap.Text(s, "slave_reference")))
+	}
+	if i := b.ask(b.On(one.Place), first); i.Connection["secret"] != "0" {
+		t.Errorf("the first is told %v", i.Connection)
+	}
+	if i := b.ask(b.On(two.Place), second); i.Connection["secret"] != "1" {
+		t.Errorf("the second is told %v", i.Connection)
+	}
+}
+
 // TestFilters: a filter is compared with what a computer is said to have.
 func TestFilters(t *testing.T) {
 	t.Parallel()

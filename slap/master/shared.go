@@ -2,6 +2,7 @@ package master
 
 import (
 	"maps"
+	"strconv"
 
 	"weir/slap"
 )
@@ -23,9 +24,11 @@ func (m *Master) requestShared(t *tx, n name, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := shared{name: n, Reference: n.Root + "_" + n.Title, Number: t.nextNumber(), State: started}
+	s := shared{name: n, Number: t.nextNumber(), State: started}
 	if old != nil {
 		s = *old
+	} else {
+		s.Reference = t.nextReference(n, s.Number)
 	}
 	s.Host, s.Requester, s.Software, s.Type, s.Parameters = host.place, r.requester, r.software, r.kind, string(marshalled)
 	if r.state != "" {
@@ -58,6 +61,19 @@ func (t *tx) nextNumber() int64 {
 	var n int64
 	t.eachShared(func(s *shared) { n = max(n, s.Number) })
 	return n + 1
+}
+
+// nextReference names a new shared instance to its host as slapproxy does, by
+// tree and title, and where those of another read the same, by a number, too.
+func (t *tx) nextReference(n name, number int64) string {
+	taken := map[string]bool{}
+	t.eachShared(func(s *shared) { taken[s.Reference] = true })
+	joined := n.Root + "_" + n.Title
+	reference := joined
+	for ; taken[reference]; number++ {
+		reference = joined + "_" + strconv.FormatInt(number, 10)
+	}
+	return reference
 }
 
 func orEmpty(m map[string]any) map[string]any {
