@@ -132,8 +132,12 @@ func anywhere(address string) bool {
 
 // slapAccess finds what would keep everybody out, or nobody.
 func (d *decoder) slapAccess(s Slap) {
-	if s.Authority && s.Token.Value() == "" {
+	nobody := s.Token.Value() == "" && !(d.source.Offline && s.Token.Source != "")
+	if s.Authority && nobody {
 		d.at("slap.authority", errors.New("needs token: who has it is given the first certificate"))
+	}
+	if s.ClientCAFile != "" && nobody {
+		d.at("slap.client_ca_file", errors.New("needs token: its certificates speak for computers, and who has the token for persons"))
 	}
 	if s.ClientCAFile != "" && !s.Authority && s.TLSCertFile == "" {
 		d.at("slap.client_ca_file", errors.New("needs TLS: write authority: true, or tls_cert_file and tls_key_file"))
