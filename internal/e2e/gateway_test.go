@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -56,5 +57,31 @@ func TestGatewayOfSlapOS(t *testing.T) {
 		if got := w.stream(posted); !bytes.Equal(got, c.entries) {
 			t.Errorf("%s: the stream of %d bytes is not the %d that were posted", c.name, len(got), len(c.entries))
 		}
+	}
+}
+
+// TestGatewayTagPrefix: radios send under their own name; the gateway's prefix
+// makes it the tag by which the policy of their logs is found.
+func TestGatewayTagPrefix(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "conf", "examples", "wendelin.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(config, append([]byte("forward: {add_tag_prefix: ors}\n"), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, "--config", config)
+	const radio = "ors123_COMP-4567_e0xABCDE"
+	log := encode(entry{1_700_000_000, 0, map[string]any{"log": `{"utc":1}`}}, entry{1_700_000_001, 0, map[string]any{"log": `{"utc":2}`}})
+	conn := mustDial(t, w.Forward)
+	conn.write(t, oldRaw(radio, log))
+	const want = "{\"utc\":1}\n{\"utc\":2}\n"
+	if got := w.awaitStream("ors."+radio, len(want)); string(got) != want {
+		t.Errorf("the radio's log is %q", got)
+	}
+	if got := w.stream(radio); got != nil {
+		t.Errorf("without the prefix there is %q", got)
 	}
 }
