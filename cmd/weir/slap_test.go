@@ -172,3 +172,22 @@ software_release_list =
 		}
 	}
 }
+
+// TestSlapMasterAccess: a master has somebody who may ask as a person.
+func TestSlapMasterAccess(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	computers := master.TLS{ClientCAFile: "ca.crt"}
+	if a, err := (&slapMaster{tls: computers}).access(); err == nil || !strings.Contains(err.Error(), "--token-file") {
+		t.Errorf("computers alone: %+v, %v", a, err)
+	}
+	if a, err := (&slapMaster{tls: computers, token: token}).access(); err != nil || a != (master.Access{Token: "secret", Certificates: true}) {
+		t.Errorf("computers and a person: %+v, %v", a, err)
+	}
+	if a, err := (&slapMaster{}).access(); err != nil || a != (master.Access{}) {
+		t.Errorf("an open one: %+v, %v", a, err)
+	}
+}

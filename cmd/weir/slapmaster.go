@@ -172,6 +172,9 @@ func (s *slapMaster) bind(address string, a *authority.Authority) (_ net.Listene
 func (s *slapMaster) access() (a master.Access, _ error) {
 	a.Certificates = s.tls.ClientCAFile != ""
 	if s.token == "" {
+		if a.Certificates {
+			return a, errors.New("slap: --client-ca needs --token-file: its certificates speak for computers, and who has the token for persons")
+		}
 		return a, nil
 	}
 	var err error
