@@ -143,22 +143,32 @@ func TestUntilReady(t *testing.T) {
 	})
 }
 
-// TestFollow: a token goes to the master alone, and a redirection to another
-// host is not followed.
+// TestFollow: a token goes to the master alone, and never in the clear to one
+// that is reached by TLS; what is no web address is not followed.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	c := clientOf(t, ClientOptions{URL: "http://master", Token: "secret", HTTP: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: wire(func(r *http.Request) (int, string) {
-			switch {
-			case r.URL.Path == "/getHateoasUrl":
-				return 200, "http://panel/hateoas/"
-			case r.Header.Get("X-Access-Token") != "":
-				t.Errorf("%s was sent the token", r.URL)
-			}
-			return 200, `{"_links":{"raw_search":{"href":"file:///etc/passwd"}}}`
-		})}})
-	if list, err := c.Services(context.Background()); err == nil || !strings.Contains(err.Error(), "file:") {
-		t.Errorf("%v, %v", list, err)
+	for _, v := range []struct {
+		master, names string
+		token         bool
+	}{
+		{"http://master", "http://panel/hateoas/", false},
+		{"https://master", "http://master/hateoas/", false},
+		{"https://master", "https://master/hateoas/", true},
+		{"http://master", "http://master/hateoas/", true},
+	} {
+		c := clientOf(t, ClientOptions{URL: v.master, Token: "secret", HTTP: &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: wire(func(r *http.Request) (int, string) {
+				if r.URL.Path == "/getHateoasUrl" {
+					return 200, v.names
+				}
+				if sent := r.Header.Get("X-Access-Token") != ""; sent != v.token {
+					t.Errorf("master %s: %s was sent the token: %t", v.master, r.URL, sent)
+				}
+				return 200, `{"_links":{"raw_search":{"href":"file:///etc/passwd"}}}`
+			})}})
+		if list, err := c.Services(context.Background()); err == nil || !strings.Contains(err.Error(), "file:") {
+			t.Errorf("%v, %v", list, err)
+		}
 	}
 }

@@ -90,8 +90,8 @@ func (c *Client) follow(ctx context.Context, at string, hops int) ([]byte, error
 	}
 	other := *c
 	other.base = u.Scheme + "://" + u.Host
-	if base, err := url.Parse(c.base); err != nil || base.Host != u.Host {
-		other.token = "" // it is for the master alone
+	if base, err := url.Parse(c.base); err != nil || base.Host != u.Host || base.Scheme == "https" && u.Scheme != "https" {
+		other.token = "" // it is for the master alone, and not in the clear where TLS is spoken
 	}
 	b, location, err := other.exchange(ctx, http.MethodGet, u.RequestURI(), "", nil)
 	var status *StatusError
