@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -131,5 +133,28 @@ assert get("/streams/test_sensor.test_product").content == body * 2
 	}
 	if a := w.do("GET", "/buckets/drone.log?key=drone1.csv", nil); string(a.Body) != "a;b\n3;4" {
 		t.Errorf("after a kill the bucket is %q", a.Body)
+	}
+}
+
+// TestFileBufferChunk: what fluentd's file buffer makes at most by default,
+// 256 MB, is taken without any setting; a byte more is refused by name.
+func TestFileBufferChunk(t *testing.T) {
+	t.Parallel()
+	const limit = 800 << 20
+	w := start(t)
+	piece := encode(entry{1_700_000_000, 0, map[string]any{"log": strings.Repeat("x", 1<<20)}})
+	chunk := bytes.Repeat(piece, 256<<20/len(piece))
+	if a := w.ingest("default", "raw.buffer", chunk); a.Status != 204 {
+		t.Fatalf("a chunk of %d bytes: %d %s", len(chunk), a.Status, a.Body)
+	}
+	if got := w.memory(); got > limit {
+		t.Errorf("memory is %d MiB, want at most %d", got>>20, limit>>20)
+	}
+	a := w.do("HEAD", "/streams/raw.buffer", nil)
+	if got := a.Header.Get("Content-Length"); got != strconv.Itoa(len(chunk)) {
+		t.Errorf("the stream has %s bytes, want %d", got, len(chunk))
+	}
+	if a := w.ingest("default", "raw.buffer", make([]byte, 256<<20+1)); a.Status != 413 || !strings.Contains(string(a.Body), "max_body") {
+		t.Errorf("a byte more than max_body: %d %s", a.Status, a.Body)
 	}
 }
