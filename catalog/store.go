@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/ledger"
 	"weir/streams"
 )
 
@@ -27,19 +28,12 @@ type Options struct {
 // A Store keeps the catalog durably: each change is an event in a stream, and
 // is answered when it is on disk. All methods are safe for concurrent use.
 type Store struct {
-	o      Options
-	stream *streams.Stream
-	epoch  atomic.Uint64
-	ctx    context.Context
-	stop   context.CancelFunc
-	ended  chan struct{}
-
-	in struct { // changes on their way to the committer
-		sync.Mutex
-		list   []*change
-		closed bool
-		ready  chan struct{} // holds one token while list is not empty
-	}
+	o        Options
+	stream   *streams.Stream
+	epoch    atomic.Uint64
+	ctx      context.Context
+	stop     context.CancelFunc
+	in       *ledger.Changes[tx]
 	most     limits
 	snapshot int64 // the length, in bytes, of the last one
 
@@ -57,13 +51,6 @@ type state struct {
 	bySupply   map[string][]string   // ids
 }
 
-// A change is one step that the committer takes.
-type change struct {
-	apply func(*tx) error
-	err   error
-	done  chan struct{}
-}
-
 // Open replays the catalog of a stream store.
 func Open(o Options) (*Store, error) {
 	if o.Log == nil {
@@ -72,10 +59,9 @@ func Open(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{o: o, most: usual, ended: make(chan struct{}), state: state{
+	s := &Store{o: o, most: usual, in: ledger.NewChanges[tx](ErrClosed), state: state{
 		supplies: map[string]*Supply{}, products: map[string]*Product{}, ingestions: map[string]*Ingestion{},
 		live: map[string]string{}, byStream: map[string][]string{}, bySupply: map[string][]string{}}}
-	s.in.ready = make(chan struct{}, 1)
 	var err error
 	if s.stream, err = o.Streams.Create(StreamName, ""); err != nil {
 		return nil, fmt.Errorf("catalog: open: %w", err)
@@ -84,21 +70,17 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	go s.commit()
+	go s.in.Commit(s.ctx, s.commit)
 	return s, nil
 }
 
 // Close ends the store; changes under way are made durable or refused. The
 // stream store stays open.
 func (s *Store) Close() error {
-	s.in.Lock()
-	first := !s.in.closed
-	s.in.closed = true
-	s.in.Unlock()
-	if first {
+	if s.in.Close() {
 		s.stop()
 	}
-	<-s.ended
+	s.in.Wait()
 	return nil
 }
 
@@ -134,64 +116,23 @@ func (t *state) apply(e event) {
 	}
 }
 
-// update hands a change to the committer and waits until it is durable. apply
-// runs alone; it must not change the tx when it fails.
-func (s *Store) update(apply func(*tx) error) error {
-	c := &change{apply: apply, done: make(chan struct{})}
-	s.in.Lock()
-	if s.in.closed {
-		s.in.Unlock()
-		return ErrClosed
-	}
-	s.in.list = append(s.in.list, c)
-	s.in.Unlock()
-	select {
-	case s.in.ready <- struct{}{}:
-	default:
-	}
-	<-c.done
-	return c.err
-}
+// update makes a change durable. apply runs alone; it must not change the tx
+// when it fails.
+func (s *Store) update(apply func(*tx) error) error { return s.in.Do(apply) }
 
-// commit takes all changes that wait, computes them one after another, makes
-// them durable with one append, and only then shows them.
-func (s *Store) commit() {
-	defer close(s.ended)
-	for {
-		select {
-		case <-s.in.ready:
-			s.commitSome(s.taken())
-		case <-s.ctx.Done():
-			s.commitSome(s.taken())
-			return
-		}
-	}
-}
-
-func (s *Store) taken() []*change {
-	s.in.Lock()
-	defer s.in.Unlock()
-	list := s.in.list
-	s.in.list = nil
-	return list
-}
-
-func (s *Store) commitSome(list []*change) {
+// commit computes changes one after another, makes them durable with one
+// append, and only then shows them.
+func (s *Store) commit(list []*ledger.Change[tx]) {
 	t := s.newTx()
-	for _, c := range list {
-		c.err = c.apply(t)
-	}
+	ledger.Compute(list, t)
 	var err error
 	events := eventsOf(t.supplies, t.products, t.ingestions) // what changed twice is there once
 	if len(events) > 0 {
 		err = s.write(events, false)
 	}
-	for _, c := range list {
-		if c.err == nil && err != nil {
-			c.err = fmt.Errorf("catalog: keep a change: %w", err)
-		}
-	}
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("catalog: keep a change: %w", err)
+	} else {
 		s.mu.Lock()
 		for _, e := range events {
 			s.state.apply(e)
@@ -204,9 +145,7 @@ func (s *Store) commitSome(list []*change) {
 			s.o.Started(t.started)
 		}
 	}
-	for _, c := range list {
-		close(c.done)
-	}
+	ledger.Answer(list, err)
 	if err != nil {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/ledger"
 	"weir/streams"
 )
 
@@ -38,14 +39,7 @@ type Store struct {
 	journal *journal
 	ctx     context.Context
 	stop    context.CancelFunc
-	ended   chan struct{}
-
-	in struct { // changes on their way to the committer
-		sync.Mutex
-		list   []*change
-		closed bool
-		ready  chan struct{} // holds one token while list is not empty
-	}
+	in      *ledger.Changes[tx]
 
 	mu       sync.RWMutex    // guards what is durable
 	jobs     map[string]*Job // by id; a job is replaced, never changed
@@ -56,13 +50,6 @@ type Store struct {
 	watches  map[string]map[chan struct{}]bool // by id; closed at the next change
 }
 
-// A change is one step that the committer takes.
-type change struct {
-	apply func(*tx) error
-	err   error
-	done  chan struct{}
-}
-
 // OpenStore replays the jobs of a stream store.
 func OpenStore(o StoreOptions) (*Store, error) {
 	if o.Log == nil {
@@ -71,12 +58,11 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{o: o, jobs: map[string]*Job{}, logs: logs{byJob: map[string]*jobLog{}}, ended: make(chan struct{}), watches: map[string]map[chan struct{}]bool{}}
+	s := &Store{o: o, jobs: map[string]*Job{}, logs: logs{byJob: map[string]*jobLog{}}, in: ledger.NewChanges[tx](ErrClosed), watches: map[string]map[chan struct{}]bool{}}
 	s.queue, s.own = newEmbedded(s, entriesPath), newEmbedded(s, ownPath)
 	if o.Own == nil {
 		s.o.Own = func(string) bool { return false }
 	}
-	s.in.ready = make(chan struct{}, 1)
 	var err error
 	if s.journal, err = openJournal(o.Streams, StreamName); err != nil {
 		return nil, err
@@ -94,7 +80,7 @@ func OpenStore(o StoreOptions) (*Store, error) {
 		}
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	go s.commit()
+	go s.in.Commit(s.ctx, s.commit)
 	return s, nil
 }
 
@@ -120,18 +106,12 @@ func (s *Store) embedded(path string) *Embedded {
 // Close ends the store; changes under way are made durable or refused. The
 // stream store stays open.
 func (s *Store) Close() error {
-	s.in.Lock()
-	if s.in.closed {
-		s.in.Unlock()
-		<-s.ended
-		return nil
+	if s.in.Close() {
+		s.queue.close()
+		s.own.close()
+		s.stop()
 	}
-	s.in.closed = true
-	s.in.Unlock()
-	s.queue.close()
-	s.own.close()
-	s.stop()
-	<-s.ended
+	s.in.Wait()
 	return nil
 }
 
@@ -160,72 +140,26 @@ func (s *Store) apply(e event) {
 	}
 }
 
-// update hands a change to the committer and waits until it is durable. apply
-// runs alone; it must not change the tx when it fails.
-func (s *Store) update(apply func(*tx) error) error {
-	c := &change{apply: apply, done: make(chan struct{})}
-	s.in.Lock()
-	if s.in.closed {
-		s.in.Unlock()
-		return ErrClosed
-	}
-	s.in.list = append(s.in.list, c)
-	s.in.Unlock()
-	select {
-	case s.in.ready <- struct{}{}:
-	default:
-	}
-	<-c.done
-	return c.err
-}
+// update makes a change durable. apply runs alone; it must not change the tx
+// when it fails.
+func (s *Store) update(apply func(*tx) error) error { return s.in.Do(apply) }
 
-// commit takes all changes that wait, computes them one after another, makes
-// them durable with one append, and only then shows them.
-func (s *Store) commit() {
-	defer close(s.ended)
-	for {
-		select {
-		case <-s.in.ready:
-			s.commitSome(s.takeChanges())
-		case <-s.ctx.Done():
-			s.commitSome(s.takeChanges())
-			return
-		}
-	}
-}
-
-func (s *Store) takeChanges() []*change {
-	s.in.Lock()
-	defer s.in.Unlock()
-	list := s.in.list
-	s.in.list = nil
-	return list
-}
-
-func (s *Store) commitSome(list []*change) {
-	if len(list) == 0 {
-		return
-	}
+// commit computes changes one after another, makes them durable with one
+// append, and only then shows them.
+func (s *Store) commit(list []*ledger.Change[tx]) {
 	t := &tx{store: s, jobs: map[string]*Job{}, sequence: s.sequence}
-	for _, c := range list {
-		c.err = c.apply(t)
-	}
+	ledger.Compute(list, t)
 	err := s.write(t.events, false)
-	for _, c := range list {
-		if c.err == nil && err != nil {
-			c.err = fmt.Errorf("jobs: keep a change: %w", err)
-		}
-	}
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("jobs: keep a change: %w", err)
+	} else {
 		s.mu.Lock()
 		for _, e := range t.events {
 			s.apply(e)
 		}
 		s.mu.Unlock()
 	}
-	for _, c := range list {
-		close(c.done)
-	}
+	ledger.Answer(list, err)
 	if err == nil && s.journal.wantsSnapshot() {
 		s.compact()
 	}

@@ -1,16 +1,14 @@
 package lake
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
+	"weir/internal/ledger"
 	"weir/streams"
 )
 
@@ -34,31 +32,18 @@ func (l *Lake) replay() error {
 		return err
 	}
 	defer r.Close()
-	lines := bufio.NewReaderSize(r, 1<<18)
-	for n := 0; ; n++ {
-		line, err := lines.ReadBytes('\n')
-		if err == io.EOF && len(line) == 0 {
-			return nil
+	return ledger.Records(r, func(rec *record, n, length int) error {
+		if err := ledger.CheckFormat(n, rec.Format, format); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		var rec record
-		d := json.NewDecoder(bytes.NewReader(line))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&rec); err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		if rec.Format > format || n == 0 && rec.Format == 0 {
-			return fmt.Errorf("record %d: format %d, this weir reads %d", n, rec.Format, format)
-		}
-		l.m.apply(&rec)
+		l.m.apply(rec)
 		if n == 0 {
-			l.base = int64(len(line))
+			l.base = int64(length)
 		} else {
-			l.grown += int64(len(line))
+			l.grown += int64(length)
 		}
-	}
+		return nil
+	})
 }
 
 // update computes a change and makes it durable, and then visible. One runs at

@@ -227,27 +227,36 @@ func within(data []byte, limit int64) ([]byte, error) {
 
 // multipartChunk gives the field data_chunk of a multipart form.
 func (r *request) multipartChunk(src io.Reader, limit int64) ([]byte, error) {
+	part, form, err := r.multipartField(src)
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.read(part, -1, limit)
+	if err != nil {
+		return nil, r.formError(err)
+	}
+	return data, r.finishForm(form)
+}
+
+// multipartField gives the field data_chunk of a multipart form as it comes,
+// and the form, which may go on behind it.
+func (r *request) multipartField(src io.Reader) (io.Reader, *multipart.Reader, error) {
 	_, params, err := mime.ParseMediaType(string(r.ctx.Request.Header.ContentType()))
 	if err != nil || params["boundary"] == "" {
-		return nil, refuse(400, "bad-form", "the Content-Type of the form names no boundary")
+		return nil, nil, refuse(400, "bad-form", "the Content-Type of the form names no boundary")
 	}
 	form := multipart.NewReader(src, params["boundary"])
 	for {
 		part, err := form.NextRawPart()
 		if err == io.EOF {
-			return nil, refuse(400, "bad-form", "the form has no field data_chunk")
+			return nil, nil, refuse(400, "bad-form", "the form has no field data_chunk")
 		}
 		if err != nil {
-			return nil, r.formError(err)
+			return nil, nil, r.formError(err)
 		}
-		if part.FormName() != "data_chunk" {
-			continue
+		if part.FormName() == "data_chunk" {
+			return part, form, nil
 		}
-		data, err := r.read(part, -1, limit)
-		if err != nil {
-			return nil, r.formError(err)
-		}
-		return data, r.finishForm(form)
 	}
 }
 

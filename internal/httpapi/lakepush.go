@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"mime"
-	"mime/multipart"
 
 	"github.com/valyala/fasthttp"
 
@@ -87,33 +85,12 @@ func (r *request) lakeText(query ingestQuery) (src io.Reader, release func(), er
 	case typeForm:
 		src = newFieldReader(src)
 	case typeMultipart:
-		src, err = r.multipartField(src)
+		src, _, err = r.multipartField(src)
 	}
 	if err != nil {
 		release()
 	}
 	return src, release, err
-}
-
-// multipartField gives the field data_chunk of a multipart form as it comes.
-func (r *request) multipartField(src io.Reader) (io.Reader, error) {
-	_, params, err := mime.ParseMediaType(string(r.ctx.Request.Header.ContentType()))
-	if err != nil || params["boundary"] == "" {
-		return nil, refuse(400, "bad-form", "the Content-Type of the form names no boundary")
-	}
-	form := multipart.NewReader(src, params["boundary"])
-	for {
-		part, err := form.NextRawPart()
-		if err == io.EOF {
-			return nil, refuse(400, "bad-form", "the form has no field data_chunk")
-		}
-		if err != nil {
-			return nil, r.formError(err)
-		}
-		if part.FormName() == "data_chunk" {
-			return part, nil
-		}
-	}
 }
 
 // A base64Text tells what is no Base64 from a connection that broke.

@@ -1,8 +1,6 @@
 package master
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/ledger"
 	"weir/streams"
 )
 
@@ -75,31 +74,18 @@ func openState(store *streams.Store, log *slog.Logger, now func() time.Time) (*s
 
 // replay applies the records of a generation.
 func (s *state) replay(r io.Reader) error {
-	lines := bufio.NewReaderSize(r, 1<<20)
-	for n := 0; ; n++ {
-		line, err := lines.ReadBytes('\n')
-		if err == io.EOF && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		var rec record
-		d := json.NewDecoder(bytes.NewReader(line))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&rec); err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		if rec.Format > format || n == 0 && rec.Format == 0 {
-			return fmt.Errorf("record %d: format %d, this weir reads %d", n, rec.Format, format)
+	return ledger.Records(r, func(rec *record, n, length int) error {
+		if err := ledger.CheckFormat(n, rec.Format, format); err != nil {
+			return err
 		}
 		s.m.apply(&rec.change)
 		if n == 0 {
-			s.base = int64(len(line))
+			s.base = int64(length)
 		} else {
-			s.grown += int64(len(line))
+			s.grown += int64(length)
 		}
-	}
+		return nil
+	})
 }
 
 // view runs a reader on the model.
