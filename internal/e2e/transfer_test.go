@@ -107,14 +107,14 @@ http {
   sendfile on;
   client_max_body_size 0;
   client_body_buffer_size 1m;
-  client_body_temp_path DIR/root/.body;
+  client_body_temp_path DIR/files/.body;
   proxy_temp_path DIR/proxy;
   fastcgi_temp_path DIR/fastcgi;
   uwsgi_temp_path DIR/uwsgi;
   scgi_temp_path DIR/scgi;
   server {
     listen ADDRESS;
-    root DIR/root;
+    root DIR/files;
     location / { dav_methods PUT; }
   }
 }
@@ -134,7 +134,7 @@ func startNginx(b *testing.B) nginx {
 	addr := l.Addr().String()
 	l.Close()
 	dir := b.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "files"), 0o755); err != nil {
 		b.Fatal(err)
 	}
 	conf := filepath.Join(dir, "nginx.conf")
@@ -159,5 +159,5 @@ func startNginx(b *testing.B) nginx {
 		return err == nil
 	})
 	time.Sleep(100 * time.Millisecond) // its workers have started
-	return nginx{url, filepath.Join(dir, "root")}
+	return nginx{url, filepath.Join(dir, "files")}
 }
