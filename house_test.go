@@ -29,7 +29,7 @@ var imports = map[string][]string{
 	"":                 {},
 	"forward":          {},
 	"internal/vfs":     {},
-	"internal/ledger":  {},
+	"internal/ledger":  {"streams"},
 	"internal/e2e":     {},
 	"access":           {},
 	"tags":             {},

@@ -149,8 +149,7 @@ func (s *Store) commit(list []*ledger.Change[tx]) {
 	if err != nil {
 		return
 	}
-	const least = 4 << 20
-	if s.stream.State().Length > 4*s.snapshot+least {
+	if ledger.MostlyHistory(s.stream.State().Length, s.snapshot) {
 		s.compact()
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"weir/internal/ledger"
 )
 
 // A tx is the state as the changes of one commit make it.
@@ -25,24 +27,15 @@ func (s *Store) newTx() *tx {
 }
 
 func (t *tx) supply(reference string) *Supply {
-	if v, ok := t.supplies[reference]; ok {
-		return v
-	}
-	return t.before.supplies[reference]
+	return ledger.Latest(t.supplies, t.before.supplies, reference)
 }
 
 func (t *tx) product(reference string) *Product {
-	if v, ok := t.products[reference]; ok {
-		return v
-	}
-	return t.before.products[reference]
+	return ledger.Latest(t.products, t.before.products, reference)
 }
 
 func (t *tx) ingestion(id string) *Ingestion {
-	if v, ok := t.ingestions[id]; ok {
-		return v
-	}
-	return t.before.ingestions[id]
+	return ledger.Latest(t.ingestions, t.before.ingestions, id)
 }
 
 // current gives the live ingestion of a reference; nil where there is none.

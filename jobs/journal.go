@@ -1,16 +1,10 @@
 package jobs
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"time"
 
+	"weir/internal/ledger"
 	"weir/streams"
 )
 
@@ -45,73 +39,19 @@ func openJournal(s *streams.Store, name string) (*journal, error) {
 
 // replay gives the events of the journal in order. Lines that are none go to bad.
 func (j *journal) replay(each func(event), bad func(line []byte, err error)) error {
-	state := j.st.State()
-	if state.Length == 0 {
-		return nil
+	if err := ledger.Events(j.st, each, bad); err != nil {
+		return fmt.Errorf("jobs: %w", err)
 	}
-	r, err := j.st.Reader(state.Generation, 0, state.Length)
-	if err != nil {
-		return fmt.Errorf("jobs: replay: %w", err)
-	}
-	defer r.Close()
-	lines := bufio.NewReaderSize(r, 1<<16)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if len(line) > 0 {
-			var e event
-			if err := json.Unmarshal(line, &e); err != nil {
-				bad(line, err)
-			} else {
-				each(e)
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("jobs: replay of stream %s: %w", j.st.Name(), err)
-		}
-	}
+	return nil
 }
-
-// Pauses between tries to learn the outcome of an append.
-const (
-	firstRetry = 10 * time.Millisecond
-	lastRetry  = time.Second
-)
 
 // append makes events durable, or says that nothing of them was kept. With
 // reset they are a snapshot that takes the place of all events before.
 func (j *journal) append(ctx context.Context, lines []byte, reset bool) error {
-	var key streams.Key
-	rand.Read(key[:]) // never fails
-	rec := []streams.Record{{Stream: j.st, Data: lines, Key: key, Reset: reset}}
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		err := j.store.Append(context.WithoutCancel(ctx), rec, make([]streams.Result, 1))
-		if !errors.Is(err, streams.ErrUnknown) {
-			return err
-		}
-		// What is in memory must be what is on disk: ask until that is known.
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
+	return ledger.Append(ctx, j.store, streams.Record{Stream: j.st, Data: lines, Reset: reset})
 }
 
 // wantsSnapshot tells whether most of the journal is history.
 func (j *journal) wantsSnapshot() bool {
-	const least = 4 << 20
-	return j.st.State().Length > 4*j.snapshot+least
-}
-
-// encode appends an event to lines.
-func encode(lines *bytes.Buffer, e event) {
-	b, err := json.Marshal(e)
-	if err != nil {
-		panic("jobs: encode: " + err.Error()) // strings and numbers alone
-	}
-	lines.Write(b)
-	lines.WriteByte('\n')
+	return ledger.MostlyHistory(j.st.State().Length, j.snapshot)
 }

@@ -171,7 +171,7 @@ func (s *Store) write(events []event, reset bool) error {
 	}
 	var lines bytes.Buffer
 	for _, e := range events {
-		encode(&lines, e)
+		ledger.Line(&lines, e)
 	}
 	return s.journal.append(s.ctx, lines.Bytes(), reset)
 }

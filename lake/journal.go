@@ -1,12 +1,9 @@
 package lake
 
 import (
-	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"weir/internal/ledger"
 	"weir/streams"
@@ -84,12 +81,6 @@ func (l *Lake) view(read func(m *model)) {
 	read(l.m)
 }
 
-// Pauses between tries to learn the outcome of an append.
-const (
-	firstRetry = 10 * time.Millisecond
-	lastRetry  = time.Second
-)
-
 // append makes a record durable, or says that nothing of it was kept. What is
 // in memory has to be what is on disk, so an unknown outcome is asked for
 // until it is known, or the lake closes, which then changes nothing more.
@@ -98,24 +89,15 @@ func (l *Lake) append(r *record, reset bool) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("lake: keep a change: %w", err)
 	}
-	rec := []streams.Record{{Stream: l.stream, Data: append(line, '\n'), Reset: reset}}
-	rand.Read(rec[0].Key[:]) // never fails
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		err := l.o.Streams.Append(context.Background(), rec, make([]streams.Result, 1))
-		if err == nil {
-			return int64(len(rec[0].Data)), nil
-		}
+	rec := streams.Record{Stream: l.stream, Data: append(line, '\n'), Reset: reset}
+	if err := ledger.Append(l.ctx, l.o.Streams, rec); err != nil {
 		err = fmt.Errorf("lake: keep a change: %w", err)
-		if !errors.Is(err, streams.ErrUnknown) {
-			return 0, err
-		}
-		select {
-		case <-time.After(pause):
-		case <-l.ctx.Done():
+		if errors.Is(err, streams.ErrUnknown) {
 			l.broken = err
-			return 0, err
 		}
+		return 0, err
 	}
+	return int64(len(rec.Data)), nil
 }
 
 // compactFrom is the least number of bytes behind a snapshot that a new one

@@ -1,12 +1,18 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+
+	"weir/internal/vfs"
+	"weir/streams"
 )
 
 var (
@@ -132,4 +138,77 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%q: the sum is %d, want %d", c.text, sum, c.sum)
 		}
 	}
+}
+
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	one, two := 1, 2
+	kept := map[string]*int{"same": &one, "changed": &one, "dropped": &one}
+	changed := map[string]*int{"changed": &two, "dropped": nil, "new": &two}
+	for key, want := range map[string]*int{"same": &one, "changed": &two, "dropped": nil, "new": &two, "none": nil} {
+		if got := Latest(changed, kept, key); got != want {
+			t.Errorf("%s: %v, want %v", key, got, want)
+		}
+	}
+	if Latest(nil, kept, "same") != &one {
+		t.Error("a change of nothing hides what is kept")
+	}
+}
+
+// TestAppendOfUnknownOutcome: a disk whose sync fails once leaves an append
+// unknown; it is asked for until it is known, and is then there once.
+func TestAppendOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	var failing atomic.Int32
+	disk := &vfs.Faulty{FS: vfs.NewMem(64 << 20), Rule: func(op vfs.Op) *vfs.Fault {
+		if op.Kind == "Datasync" && failing.Add(-1) >= 0 {
+			return &vfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	}}
+	store, st := openStream(t, disk)
+	type event struct {
+		N int `json:"n"`
+	}
+	add := func(n int) error {
+		var b bytes.Buffer
+		Line(&b, event{n})
+		return Append(t.Context(), store, streams.Record{Stream: st, Data: b.Bytes()})
+	}
+	if err := add(1); err != nil {
+		t.Fatal(err)
+	}
+	failing.Store(1)
+	kept := []event{{1}}
+	if err := add(2); err == nil {
+		kept = append(kept, event{2})
+	} else if errors.Is(err, streams.ErrUnknown) {
+		t.Errorf("the outcome is left unknown: %v", err)
+	}
+	if failing.Load() >= 0 {
+		t.Error("no sync failed")
+	}
+	if err := Append(t.Context(), store, streams.Record{Stream: st, Data: []byte("no event\n")}); err != nil {
+		t.Fatal(err)
+	}
+	var got []event
+	var bad []string
+	err := Events(st, func(e event) { got = append(got, e) }, func(line []byte, _ error) { bad = append(bad, string(line)) })
+	if err != nil || !slices.Equal(got, kept) || !slices.Equal(bad, []string{"no event\n"}) {
+		t.Errorf("%v, %q, %v; want %v", got, bad, err, kept)
+	}
+}
+
+func openStream(t *testing.T, disk vfs.FS) (*streams.Store, *streams.Stream) {
+	t.Helper()
+	store, err := streams.Open("data", streams.Options{FS: disk, SegmentBytes: 64 << 10, LiveSegments: 1, LargeBytes: 4 << 10, ChunkBytes: 16 << 10, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	st, err := store.Create("_state", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, st
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"weir/internal/ledger"
 )
 
 // A tx is a transaction: it reads the model with its own changes on top, and
@@ -20,19 +22,9 @@ type tx struct {
 	certs      map[subject]*certificate // nil: dropped
 }
 
-func (t *tx) node(id string) *node {
-	if n, ok := t.nodes[id]; ok {
-		return n
-	}
-	return t.m.nodes[id]
-}
+func (t *tx) node(id string) *node { return ledger.Latest(t.nodes, t.m.nodes, id) }
 
-func (t *tx) partition(p place) *partition {
-	if row, ok := t.partitions[p]; ok {
-		return row
-	}
-	return t.m.partitions[p]
-}
+func (t *tx) partition(p place) *partition { return ledger.Latest(t.partitions, t.m.partitions, p) }
 
 // instance gives the partition that holds the instance of a name.
 func (t *tx) instance(n name) *partition {
@@ -51,26 +43,13 @@ func (t *tx) instance(n name) *partition {
 	return t.m.partitions[p]
 }
 
-func (t *tx) shared(n name) *shared {
-	if row, ok := t.shareds[n]; ok {
-		return row
-	}
-	return t.m.shareds[n]
-}
+func (t *tx) shared(n name) *shared { return ledger.Latest(t.shareds, t.m.shareds, n) }
 
 func (t *tx) forwarded(title string) *forwarded {
-	if row, ok := t.forwards[title]; ok {
-		return row
-	}
-	return t.m.forwards[title]
+	return ledger.Latest(t.forwards, t.m.forwards, title)
 }
 
-func (t *tx) certificate(s subject) *certificate {
-	if row, ok := t.certs[s]; ok {
-		return row
-	}
-	return t.m.certs[s]
-}
+func (t *tx) certificate(s subject) *certificate { return ledger.Latest(t.certs, t.m.certs, s) }
 
 // tree gives the partitions of a tree, root first, then by title.
 func (t *tx) tree(root string) []*partition {
@@ -226,33 +205,21 @@ func (t *tx) change() *change {
 	for _, id := range slices.Sorted(maps.Keys(t.nodes)) {
 		c.Nodes = append(c.Nodes, t.nodes[id])
 	}
-	for p, row := range t.partitions {
-		if row == nil {
-			c.DropPartitions = append(c.DropPartitions, p)
-		} else {
-			c.Partitions = append(c.Partitions, row)
-		}
-	}
-	for n, row := range t.shareds {
-		if row == nil {
-			c.DropShared = append(c.DropShared, n)
-		} else {
-			c.Shared = append(c.Shared, row)
-		}
-	}
-	for n, row := range t.forwards {
-		if row == nil {
-			c.DropForwarded = append(c.DropForwarded, n)
-		} else {
-			c.Forwarded = append(c.Forwarded, row)
-		}
-	}
-	for s, row := range t.certs {
-		if row == nil {
-			c.DropCertificates = append(c.DropCertificates, s)
-		} else {
-			c.Certificates = append(c.Certificates, row)
-		}
-	}
+	c.Partitions, c.DropPartitions = split(t.partitions)
+	c.Shared, c.DropShared = split(t.shareds)
+	c.Forwarded, c.DropForwarded = split(t.forwards)
+	c.Certificates, c.DropCertificates = split(t.certs)
 	return c
+}
+
+// split tells the rows that are put from the keys of those that are dropped.
+func split[K comparable, V any](rows map[K]*V) (put []*V, dropped []K) {
+	for k, row := range rows {
+		if row == nil {
+			dropped = append(dropped, k)
+		} else {
+			put = append(put, row)
+		}
+	}
+	return put, dropped
 }
