@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/conf"
+	"weir/internal/replace"
 	"weir/slap/authority"
 	"weir/slap/master"
 	"weir/streams"
@@ -188,10 +189,10 @@ func writeAddress(name, address string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(name+".tmp", append(b, '\n'), 0o644); err != nil {
+	if err := replace.File(name, append(b, '\n'), 0o644); err != nil {
 		return fmt.Errorf("slap: addresses: %w", err)
 	}
-	return os.Rename(name+".tmp", name)
+	return nil
 }
 
 // serveSlap serves until the context ends, and finishes what was begun.

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
+
+	"weir/internal/replace"
 )
 
 // positionFormat is the version of the position file, docs/format/position.md.
@@ -72,33 +73,10 @@ func (p *positions) save() error {
 	if err != nil {
 		return fmt.Errorf("position file: %w", err)
 	}
-	if err := replaceFile(p.name, append(b, '\n')); err != nil {
+	if err := replace.File(p.name, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("position file %s: %w", p.name, err)
 	}
 	return nil
-}
-
-// replaceFile replaces a file durably, in one step.
-func replaceFile(name string, b []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // of gives the position of a path.

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"weir/internal/replace"
 )
 
 // WatchOptions say what a Watcher follows. All but Log must be set.
@@ -176,7 +178,7 @@ func (w *Watcher) find() error {
 func (w *Watcher) own(path string) bool {
 	a, err := filepath.Abs(path)
 	b, berr := filepath.Abs(w.o.Position)
-	return err == nil && berr == nil && w.o.Position != "" && (a == b || a == b+".tmp")
+	return err == nil && berr == nil && w.o.Position != "" && (a == b || a == b+replace.Suffix)
 }
 
 func (w *Watcher) matches(path string) bool {

@@ -18,6 +18,7 @@ import (
 	"weir/forward"
 	"weir/internal/httpapi"
 	"weir/internal/metrics"
+	"weir/internal/replace"
 	"weir/internal/vfs"
 	"weir/jobs"
 	"weir/lake"
@@ -309,18 +310,9 @@ func (s *Server) startAddresses() (func(context.Context) error, error) {
 		return nil, err
 	}
 	name := filepath.Join(s.conf.Data, addressFile)
-	if err := writeFile(name, append(b, '\n')); err != nil { // a full disk can be read all the same
+	if err := replace.File(name, append(b, '\n'), 0o644); err != nil { // a full disk can be read all the same
 		s.log.Error("the addresses could not be written", "file", name, "error", err)
-		os.Remove(name + ".tmp")
 		return nil, nil
 	}
 	return func(context.Context) error { return os.Remove(name) }, nil
-}
-
-// writeFile replaces a file in one step.
-func writeFile(name string, b []byte) error {
-	if err := os.WriteFile(name+".tmp", b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(name+".tmp", name)
 }

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"weir/internal/replace"
 )
 
 // How long certificates last. Nodes and persons get theirs once and the tools
@@ -60,7 +62,7 @@ func Open(dir string, now func() time.Time) (*Authority, error) {
 	a.pem, err = os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if a.pem, err = a.root(); err == nil {
-			err = writeFile(name, a.pem, 0o644)
+			err = replace.File(name, a.pem, 0o644)
 		}
 	}
 	if err != nil {
@@ -121,7 +123,7 @@ func makeKey(name string) (*ecdsa.PrivateKey, error) {
 	}
 	b, err := keyPEM(k)
 	if err == nil {
-		err = writeFile(name, b, 0o600)
+		err = replace.File(name, b, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("authority: keep the key: %w", err)
@@ -205,25 +207,4 @@ func parse(b []byte) (*x509.Certificate, error) {
 		}
 		b = rest
 	}
-}
-
-// writeFile makes a file durable under its name in one step.
-func writeFile(name string, b []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(name+".tmp", name)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"weir/internal/replace"
 )
 
 // Options of a Collector.
@@ -152,25 +154,8 @@ func (c *Collector) save(name string, v any) error {
 		return fmt.Errorf("collect: %s: %w", name, err)
 	}
 	path := filepath.Join(c.o.Dir, name)
-	if err := write(path+".new", append(b, '\n')); err != nil {
-		_ = os.Remove(path + ".new")
-		return fmt.Errorf("collect: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := replace.File(path, append(b, '\n'), 0o644); err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
 	return nil
-}
-
-// write writes a file and syncs it.
-func write(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }

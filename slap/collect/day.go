@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir/internal/replace"
 )
 
 // A day is what its journal needs: sums, and how many samples went into them.
@@ -184,10 +186,10 @@ func (c *Collector) WriteJournals(folder string, now time.Time) (written []strin
 			return written, fmt.Errorf("collect: journal: %w", err)
 		}
 		path := filepath.Join(folder, name+".xml")
-		if err := errors.Join(write(path+".new", b), os.Rename(path+".new", path)); err != nil {
+		if err := replace.File(path, b, 0o644); err != nil {
 			return written, fmt.Errorf("collect: journal: %w", err)
 		}
-		if err := write(mark, nil); err != nil {
+		if err := replace.File(mark, nil, 0o644); err != nil {
 			return written, fmt.Errorf("collect: journal: %w", err)
 		}
 		written = append(written, path)
