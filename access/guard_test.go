@@ -201,9 +201,12 @@ func TestCheckAllocatesNothing(t *testing.T) {
 				t.Fatal(who, err)
 			}
 		}
-		check()
-		if n := testing.AllocsPerRun(100, check); n > 0 {
-			t.Errorf("%.10s: %v allocations", header, n)
+		least := testing.AllocsPerRun(1, check)
+		for range 200 { // other goroutines allocate meanwhile, but not each time
+			least = min(least, testing.AllocsPerRun(1, check))
+		}
+		if least > 0 {
+			t.Errorf("%.10s: %v allocations", header, least)
 		}
 	}
 }

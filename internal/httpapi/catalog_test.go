@@ -134,16 +134,23 @@ func TestAGrammarCostsNothingPerRequest(t *testing.T) {
 			t.Fatal(kept[0].Err)
 		}
 	}
-	keep()
-	with := testing.AllocsPerRun(100, keep)
-	plain := start(t)
+	with := leastAllocations(keep)
+	w = start(t)
 	batch[0].Policy = "raw"
-	without := testing.AllocsPerRun(100, func() {
-		plain.s.Policies.Keep(t.Context(), batch, kept, false)
-	})
-	if with > without+0.5 {
+	without := leastAllocations(keep)
+	if with > without {
 		t.Errorf("%v allocations with a grammar, %v without", with, without)
 	}
+}
+
+// leastAllocations counts what one call costs by itself: other goroutines
+// allocate meanwhile, and pools are emptied, but not each time.
+func leastAllocations(f func()) float64 {
+	least := testing.AllocsPerRun(1, f)
+	for range 200 {
+		least = min(least, testing.AllocsPerRun(1, f))
+	}
+	return least
 }
 
 // What tags have made too much of is told as a conflict that repetition does

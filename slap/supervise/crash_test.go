@@ -12,8 +12,10 @@ import (
 )
 
 // counted is a service that tells when the one before it runs still: one that
-// has ended, and was not waited for yet, has no executable.
-const counted = `if last=$(cat PID 2>/dev/null) && readlink /proc/$last/exe >/dev/null 2>&1; then echo twice >> doubled; fi
+// has ended, and was not waited for yet, has no executable, and a stranger that
+// got its number has another environment.
+const counted = `if last=$(cat PID 2>/dev/null) && readlink /proc/$last/exe >/dev/null 2>&1 &&
+	[ "$(readlink /proc/$last/cwd)" = "$PWD" ] && grep -q "PROCESS_NAME=$SUPERVISOR_PROCESS_NAME" /proc/$last/environ; then echo twice >> doubled; fi
 echo $$ > PID
 exec sleep 1000`
 
@@ -86,7 +88,7 @@ func (b *bench) disturb(ctx context.Context, do int, name string, programs []Pro
 func (b *bench) census(group string, want int) {
 	b.t.Helper()
 	var wrong []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if wrong = b.strangers(group, want); len(wrong) == 0 {
 			return
 		}

@@ -14,6 +14,10 @@ import (
 	"time"
 )
 
+// patience is how long a test waits for what must happen: in vain on a machine
+// that is broken, not on one that is slow.
+const patience = 2 * time.Minute
+
 // TestMain is also the supervisor and what becomes a program, as the tests
 // start them.
 func TestMain(m *testing.M) {
@@ -89,7 +93,7 @@ func (b *bench) startWith(program string) {
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	b.Client = &Client{dir: b.dir}
 	for {
@@ -120,7 +124,7 @@ func (b *bench) shut() {
 	if b.cmd.ProcessState != nil {
 		b.start()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := b.Shutdown(ctx); err != nil {
 		b.t.Errorf("shutdown: %v", err)
@@ -153,7 +157,7 @@ func (b *bench) apply(group string, list ...Program) Change {
 
 // ctx ends in time to see what a test waits for in vain.
 func (b *bench) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	b.t.Cleanup(cancel)
 	return ctx
 }
@@ -166,6 +170,27 @@ func (b *bench) begin(names ...string) []Status {
 		b.t.Fatal(err)
 	}
 	return s
+}
+
+// beginning starts programs, and gives what waits until that is done.
+func (b *bench) beginning(names ...string) (begun func() []Status) {
+	type outcome struct {
+		list []Status
+		err  error
+	}
+	ctx, client, done := b.ctx(), b.Client, make(chan outcome, 1)
+	go func() {
+		s, err := client.Start(ctx, names...)
+		done <- outcome{s, err}
+	}()
+	return func() []Status {
+		b.t.Helper()
+		o := <-done
+		if o.err != nil {
+			b.t.Fatal(o.err)
+		}
+		return o.list
+	}
 }
 
 // one gives the status of a program.
@@ -181,7 +206,7 @@ func (b *bench) one(name string) Status {
 // until waits for a state.
 func (b *bench) until(name string, want State) Status {
 	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		s := b.one(name)
 		if s.State == want {
 			return s
@@ -198,7 +223,7 @@ func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
 // content waits until a file has a text.
 func (b *bench) content(name, want string) {
 	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		text, err := os.ReadFile(b.path(name))
 		if err == nil && strings.Contains(string(text), want) {
 			return
@@ -221,7 +246,7 @@ func alive(pid int) bool {
 
 func gone(t testing.TB, pid int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); alive(pid); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); alive(pid); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("process %d lives on", pid)
 		}

@@ -97,7 +97,7 @@ func TestStartFails(t *testing.T) {
 		Program{Name: "absent", Command: []string{"/nowhere/at/all"}, Watch: true},
 		Program{Name: "plain", Command: []string{script}},
 		Program{Name: "folder", Command: []string{"/bin/true"}, Dir: "/nowhere/at/all"},
-		b.sh("quick", "exit 1", func(p *Program) { p.StartSeconds, p.StartRetries = 1, 1 }))
+		b.sh("quick", "exit 1", func(p *Program) { p.StartSeconds, p.StartRetries = 60, 1 }))
 	for _, s := range b.begin("g:*") {
 		if s.State != Fatal {
 			t.Errorf("%+v", s)
@@ -119,12 +119,14 @@ func TestStartFails(t *testing.T) {
 func TestStartSeconds(t *testing.T) {
 	t.Parallel()
 	b := open(t, false)
-	b.apply("g", b.sh("slow", "sleep 1000", func(p *Program) { p.StartSeconds = 1 }))
+	b.apply("g", b.sh("slow", "sleep 1000", func(p *Program) { p.StartSeconds = 3 }))
 	began := time.Now()
-	go b.begin("g:slow")
+	begun := b.beginning("g:slow")
 	b.until("g:slow", Starting)
-	b.until("g:slow", Running)
-	if took := time.Since(began); took < time.Second {
+	if s := begun(); s[0].State != Running {
+		t.Errorf("%+v", s)
+	}
+	if took := time.Since(began); took < 3*time.Second {
 		t.Errorf("RUNNING after %v", took)
 	}
 }
@@ -141,7 +143,7 @@ func TestRestartPolicy(t *testing.T) {
 		b.sh("unexpected0", script("unexpected0", "0"), func(p *Program) { p.Restart = Unexpected }),
 		b.sh("unexpected1", script("unexpected1", "1"), func(p *Program) { p.Restart = Unexpected }),
 		b.sh("never", script("never", "1")))
-	go b.begin("g:*")
+	begun := b.beginning("g:*")
 	b.content("always", "run\nrun\nrun")
 	b.content("unexpected1", "run\nrun\nrun")
 	for _, name := range []string{"never", "unexpected0"} {
@@ -153,6 +155,7 @@ func TestRestartPolicy(t *testing.T) {
 	if s, err := b.Stop(b.ctx(), "g:*"); err != nil || s[0].State != Stopped {
 		t.Errorf("%+v, %v", s, err)
 	}
+	begun() // what was waited for is stopped
 	before, _ := os.ReadFile(b.path("always"))
 	time.Sleep(1500 * time.Millisecond) // longer than its pause
 	if after, _ := os.ReadFile(b.path("always")); len(after) != len(before) {
@@ -207,9 +210,9 @@ func TestEvents(t *testing.T) {
 	b := open(t, false)
 	watched := func(p *Program) { p.Watch = true }
 	b.apply("slappart3", b.sh("web-on-watch", "exit 4", watched), b.sh("db-on-watch", "sleep 1000", watched), b.sh("script", "exit 1"))
-	waited := make(chan []Event)
+	ctx, waited := b.ctx(), make(chan []Event, 1)
 	go func() {
-		e, _ := b.Events(b.ctx(), 20*time.Second)
+		e, _ := b.Events(ctx, patience)
 		waited <- e
 	}()
 	b.begin("slappart3:*")
