@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,7 +31,7 @@ func TestIntoArrays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop(t.Context()) })
+	t.Cleanup(func() { s.Stop(context.Background()) })
 	base := "http://" + s.Addresses().HTTP
 	o := options(t, fake(t))
 	o.Push = HTTP{URL: base + "/erp5/portal_ingestion_policies/slapos_{table}"}
@@ -49,7 +50,7 @@ func TestIntoArrays(t *testing.T) {
 		want := fmt.Sprintf(`"shape":[%d]`, rows)
 		path := base + "/arrays/slapos.monitor.usage." + a + "/zarr.json"
 		var got string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			r, err := http.Get(path)
 			if err != nil {
 				t.Fatal(err)

@@ -11,12 +11,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"weir/slap"
 	"weir/slap/supervise"
 )
+
+// patience is how long a test waits for what must happen: in vain on a machine
+// that is broken, not on one that is slow.
+const patience = 2 * time.Minute
 
 // A test binary is its own supervisor, and becomes its programs.
 func TestMain(m *testing.M) {
@@ -148,7 +153,7 @@ func newHouse(t *testing.T, partitions int, script string) *house {
 	h.must(os.Chmod(dir, 0o755))
 	c := &Config{
 		Computer: "local", Master: h.fake.URL, Software: filepath.Join(dir, "soft"), Instances: filepath.Join(dir, "inst"),
-		Periodicity: 24 * time.Hour, PromiseTimeout: 5 * time.Second, Parallel: 4, Pidfiles: map[string]string{},
+		Periodicity: 24 * time.Hour, PromiseTimeout: time.Minute, Parallel: 4, Pidfiles: map[string]string{},
 	}
 	for _, d := range []string{c.Software, c.Instances} {
 		h.must(makeDir(d, 0o755))
@@ -177,7 +182,15 @@ func (h *house) release(url, script string) {
 	dir := h.releasePath(url)
 	h.must(os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
 	h.must(os.WriteFile(filepath.Join(dir, "instance.cfg"), []byte("[buildout]\nparts =\n"), 0o644))
-	h.must(os.WriteFile(filepath.Join(dir, "bin", "buildout"), []byte("#!/bin/sh\n"+script), 0o755))
+	h.must(writeProgram(filepath.Join(dir, "bin", "buildout"), []byte("#!/bin/sh\n"+script), 0o755))
+}
+
+// writeProgram writes a file that can be run at once: a process that another
+// test makes meanwhile has not got it open for writing.
+func writeProgram(path string, b []byte, perm os.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, b, perm)
 }
 
 // partition makes a partition that is started, of a user who is not root.
@@ -207,7 +220,7 @@ func (h *house) put(partition, name, text string, perm os.FileMode) {
 			h.must(os.Chown(d, 65534, 65534))
 		}
 	}
-	h.must(os.WriteFile(path, []byte(text), perm))
+	h.must(writeProgram(path, []byte(text), perm))
 	h.must(os.Chmod(path, perm))
 	if os.Geteuid() == 0 {
 		h.must(os.Chown(path, 65534, 65534))
@@ -243,9 +256,9 @@ func (h *house) text(parts ...string) string {
 // within waits for something that other processes do.
 func (h *house) within(what string, ok func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("not within 20 s: %s", what)
+			h.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -2,9 +2,12 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -169,9 +172,9 @@ func TestNews(t *testing.T) {
 func TestTimeLimit(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1, "sleep 1000 & echo $! > pid; wait")
-	h.c.PartitionTimeout = 300 * time.Millisecond
+	h.c.PartitionTimeout = 5 * time.Second
 	h.instance(Run{}, ExitFailed, "softwareInstanceError part0 Failed to run buildout profile")
-	if !strings.Contains(h.text("part0", errorLogName("part0")), "it took longer than 300ms") {
+	if !strings.Contains(h.text("part0", errorLogName("part0")), "it took longer than 5s") {
 		t.Errorf("error log: %s", h.text("part0", errorLogName("part0")))
 	}
 	h.gone(strings.TrimSpace(h.text("part0", "pid")))
@@ -194,11 +197,14 @@ func TestCutShort(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1, "[ -f second ] && exit 0; setsid sleep 1000 & echo $! > pid; wait")
 	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
 	go func() {
-		h.within("the profile runs", func() bool { return h.text("part0", "pid") != "" })
-		cancel()
+		_, err := h.Instance(ctx, Run{})
+		ended <- err
 	}()
-	if _, err := h.Instance(ctx, Run{}); err == nil {
+	h.within("the profile runs", func() bool { return h.text("part0", "pid") != "" })
+	cancel()
+	if err := <-ended; err == nil {
 		t.Fatal("no error of a run that was cut")
 	}
 	h.fake.told()
@@ -231,6 +237,18 @@ func TestLocks(t *testing.T) {
 	lock, err = h.Lock("instance", "")
 	h.must(err)
 	defer lock.Release()
+	// A process that an agent made, just before it was killed, has its lock.
+	dead := exec.Command("true")
+	h.must(dead.Run())
+	made, err := os.OpenFile(h.state("lock", "part0"), os.O_RDWR|os.O_CREATE, 0o644)
+	h.must(err)
+	h.must(syscall.Flock(int(made.Fd()), syscall.LOCK_EX))
+	_, err = fmt.Fprintln(made, dead.Process.Pid)
+	h.must(err)
+	time.AfterFunc(50*time.Millisecond, func() { made.Close() })
+	next, err := lockFile(h.state("lock", "part0"))
+	h.must(err)
+	h.must(next.Release())
 	// A partition that another command works on is left to it.
 	part, err := lockFile(h.state("lock", "part0"))
 	h.must(err)

@@ -138,13 +138,11 @@ func lockFile(path string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := hold(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%w: %s is held", ErrRunning, path)
 	}
-	old := make([]byte, 20)
-	k, _ := f.Read(old)
-	if pid := strings.TrimSpace(string(old[:k])); pid != "" && pid != fmt.Sprint(os.Getpid()) && isAgent(pid) {
+	if pid := holder(f); pid != "" && pid != fmt.Sprint(os.Getpid()) && isAgent(pid) {
 		f.Close()
 		return nil, fmt.Errorf("%w: process %s, says %s", ErrRunning, pid, path)
 	}
@@ -157,6 +155,35 @@ func lockFile(path string) (*Lock, error) {
 		return nil, fmt.Errorf("node: lock: %w", err)
 	}
 	return &Lock{f}, nil
+}
+
+// hold locks a file. When an agent is killed while it makes a process, that one
+// has the lock until it executes its program, so it is waited for while whoever
+// is named in the file is dead.
+func hold(f *os.File) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || lives(holder(f)) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// holder gives the process that a lock's file names, "" for none.
+func holder(f *os.File) string {
+	b := make([]byte, 20)
+	n, _ := f.ReadAt(b, 0)
+	return strings.TrimSpace(string(b[:n]))
+}
+
+// lives tells whether a process is there and has not ended.
+func lives(pid string) bool {
+	if pid == "" || strings.Trim(pid, "0123456789") != "" {
+		return false
+	}
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	_, state, _ := strings.Cut(string(b), ") ")
+	return err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // isAgent tells whether a process is a slapos, which takes no locks.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -91,15 +92,23 @@ func TestRetention(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1, "")
 	p := h.fake.partitions[0]
-	p.Filter = map[string]any{"retention_delay": 1.5 / 86400}
+	p.Filter = map[string]any{"retention_delay": 0.5}
 	h.instance(Run{}, 0, "startedComputerPartition part0")
 	p.Filter = map[string]any{"retention_delay": 99.0} // never changed afterwards
 	h.instance(Run{Force: true}, 0, "startedComputerPartition part0")
 	p.State = slap.Destroyed
+	began := time.Now()
 	h.report("stoppedComputerPartition part0")
+	ended := time.Now()
 	h.report("stoppedComputerPartition part0")
 	h.empty("part0", false)
-	time.Sleep(1600 * time.Millisecond)
+	seconds, err := strconv.ParseFloat(h.text("part0", dateName), 64)
+	h.must(err)
+	const half = 12 * time.Hour
+	if until := time.UnixMicro(int64(seconds * 1e6)); until.Before(began.Add(half-time.Millisecond)) || until.After(ended.Add(half+time.Millisecond)) {
+		t.Errorf("kept until %v, half a day after %v", until, began)
+	}
+	h.put("part0", dateName, strconv.FormatInt(time.Now().Unix(), 10), 0o644) // it is over
 	h.report("stoppedComputerPartition part0", "destroyedComputerPartition part0")
 	h.empty("part0", true)
 }

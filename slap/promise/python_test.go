@@ -116,10 +116,10 @@ func TestAsTheLibrary(t *testing.T) {
 			ours, theirs := open(t), open(t)
 			ours.fill()
 			theirs.fill()
-			ours.o.Python, ours.o.Anomaly, ours.o.Timeout = interpreter, anomaly, 20*time.Second
+			ours.o.Python, ours.o.Anomaly, ours.o.Timeout = interpreter, anomaly, time.Minute
 			config, err := json.Marshal(map[string]any{
 				"promise-folder": theirs.path("etc/plugin"), "legacy-promise-folder": theirs.path("etc/promise"),
-				"log-folder": theirs.path(logFolder), "partition-folder": theirs.o.Partition, "promise-timeout": 20,
+				"log-folder": theirs.path(logFolder), "partition-folder": theirs.o.Partition, "promise-timeout": 60,
 				"check-anomaly": anomaly, "force": true, "partition-id": "slappart0", "computer-id": "computer", "debug": false,
 			})
 			if err != nil {
@@ -157,14 +157,14 @@ func TestAsTheLibrary(t *testing.T) {
 }
 
 // comparable leaves out numbers that Python writes otherwise.
-func comparable(s string) string { return strings.ReplaceAll(s, "20.0", "20") }
+func comparable(s string) string { return strings.ReplaceAll(s, "60.0", "60") }
 
 // TestPlugins: what the results say, and who bangs.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.fill()
-	b.o.Python, b.o.Anomaly, b.o.Master, b.o.Timeout = python(t), true, "http://127.0.0.1:9/", 20*time.Second
+	b.o.Python, b.o.Anomaly, b.o.Master, b.o.Timeout = python(t), true, "http://127.0.0.1:9/", time.Minute
 	s := b.run()
 	if r, f := b.result(s, "bad.py"); !r.Failed || r.Bang != "Promise bad is failing" || f.Result.Type != anomalyType || r.Message != "broken\nin two lines" {
 		t.Errorf("%+v", r)
@@ -200,7 +200,7 @@ func TestPlugins(t *testing.T) {
 func TestPluginTimeout(t *testing.T) {
 	t.Parallel()
 	b := open(t)
-	b.o.Python, b.o.Timeout, b.o.Parallel = python(t), 2*time.Second, 2
+	b.o.Python, b.o.Timeout, b.o.Parallel = python(t), 8*time.Second, 2
 	hang := "  def sense(self):\n    import signal, subprocess\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    subprocess.Popen(['sleep', '1000'])\n    time.sleep(1000)\n"
 	for i := range 3 {
 		b.plugin(fmt.Sprintf("hang%d.py", i), "", hang)
@@ -211,7 +211,7 @@ func TestPluginTimeout(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for i := range 3 {
-		if r, _ := b.result(s, fmt.Sprintf("hang%d.py", i)); !r.Failed || r.Message != "Error: Promise timed out after 2 seconds" {
+		if r, _ := b.result(s, fmt.Sprintf("hang%d.py", i)); !r.Failed || r.Message != "Error: Promise timed out after 8 seconds" {
 			t.Errorf("%+v", r)
 		}
 	}
