@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,10 +25,12 @@ type Action struct {
 
 // Options of an Engine. The zero value is useful.
 type Options struct {
-	// Workers is how many jobs run at the same time; default 2.
+	// Workers is how many jobs run at the same time; default 4. At most half of
+	// them run steps of bursts that go on, so that a job that is woken finds one.
 	Workers int
-	// Pause is the least time between two bursts of one job, so that a target
+	// Pause is the longest time between two bursts of one job, so that a target
 	// that changes all the time is not worked on for every change; default 50 ms.
+	// After a short burst it is shorter.
 	Pause time.Duration
 	// Retry is the first pause after a failure; it doubles up to MaxRetry.
 	// Defaults 200 ms and 30 s.
@@ -46,7 +49,8 @@ type Engine struct {
 	work    *sync.Cond
 	actions map[string]*Action
 	tasks   map[string]*task // by job id
-	ready   []*task
+	turns   turns
+	late    int64
 	closed  bool
 }
 
@@ -58,10 +62,14 @@ type task struct {
 	state            State
 	message          string
 	created, updated time.Time
-	ended            time.Time // of the last burst
+	ended            time.Time     // of the last burst
+	busy             time.Duration // how long its steps took together
+	due              time.Time     // when it was woken, until it runs
 	queued, running  bool
-	woken            bool // while it ran
-	failed           bool // the last time
+	woken            bool                    // while it ran
+	failed           bool                    // the last time
+	followed         bool                    // it is run by who decides when
+	cancel           context.CancelCauseFunc // of the step that runs
 	runs, failures   int64
 	retry            time.Duration
 	timer            *time.Timer
@@ -83,14 +91,14 @@ func (t *task) tell(text string) {
 
 // New starts an engine.
 func New(o Options) *Engine {
-	o.Workers = cmp.Or(o.Workers, 2)
+	o.Workers = cmp.Or(o.Workers, 4)
 	o.Pause = cmp.Or(o.Pause, 50*time.Millisecond)
 	o.Retry = cmp.Or(o.Retry, 200*time.Millisecond)
 	o.MaxRetry = cmp.Or(o.MaxRetry, 30*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{o: o, actions: map[string]*Action{}, tasks: map[string]*task{}}
+	e := &Engine{o: o, actions: map[string]*Action{}, tasks: map[string]*task{}, turns: turns{most: max(1, o.Workers/2)}}
 	e.work = sync.NewCond(&e.mu)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range o.Workers {
@@ -118,7 +126,11 @@ func (e *Engine) Wake(action, target string) error {
 	if !ok {
 		return fmt.Errorf("jobs: wake %q: there is no such action", action)
 	}
-	e.wake(e.task(a, target))
+	t := e.task(a, target)
+	if t.due.IsZero() {
+		t.due = time.Now()
+	}
+	e.wake(t)
 	return nil
 }
 
@@ -129,32 +141,38 @@ func (e *Engine) wake(t *task) {
 	case t.running:
 		t.woken = true
 	default:
-		if left := e.o.Pause - time.Since(t.ended); left > 0 && !t.ended.IsZero() {
+		if left := t.pause(e.o.Pause) - time.Since(t.ended); left > 0 && !t.ended.IsZero() {
 			e.later(t, left)
 			return
 		}
-		e.enqueue(t)
+		e.enqueue(t, false)
 	}
 }
 
 // later queues a task after a while.
 func (e *Engine) later(t *task, d time.Duration) {
-	t.timer = time.AfterFunc(d, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
+		if t.timer != timer { // cancelled
+			return
+		}
 		t.timer = nil
 		if !e.closed && !t.queued && !t.running {
-			e.enqueue(t)
+			e.enqueue(t, false)
 		}
 	})
+	t.timer = timer
 }
 
-func (e *Engine) enqueue(t *task) {
+// enqueue lets a task have its turn; on says that its burst goes on.
+func (e *Engine) enqueue(t *task, on bool) {
 	t.queued = true
 	if t.state != Failed {
 		t.set(Queued, "")
 	}
-	e.ready = append(e.ready, t)
+	e.turns.add(t, on)
 	e.work.Signal()
 }
 
@@ -163,7 +181,7 @@ func (e *Engine) enqueue(t *task) {
 func (e *Engine) Follow(action, target string, f func() error) error {
 	e.mu.Lock()
 	t := e.task(&Action{Name: action}, target)
-	t.running = true
+	t.running, t.followed = true, true
 	t.set(Running, "")
 	e.mu.Unlock()
 	var err error
@@ -219,8 +237,11 @@ func (e *Engine) Do(ctx context.Context, action, target string) error {
 		t := e.tasks[key]
 		failed, message := t.failures > failures, t.message
 		done := t.state == Success && t.runs > runs
+		canceled := t.state == Canceled
 		e.mu.Unlock()
 		switch {
+		case canceled:
+			return fmt.Errorf("%s of %s: %w", action, target, errCanceled)
 		case failed:
 			return fmt.Errorf("%s of %s: %s", action, target, message)
 		case done:
@@ -240,54 +261,76 @@ func (t *task) set(s State, message string) {
 
 // worker runs tasks, one step at a time so that none keeps the others waiting.
 func (e *Engine) worker() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for {
-		e.mu.Lock()
-		for len(e.ready) == 0 && !e.closed {
+		t, on := e.turns.next()
+		for ; t == nil && !e.closed; t, on = e.turns.next() {
 			e.work.Wait()
 		}
 		if e.closed {
-			e.mu.Unlock()
 			return
 		}
-		t := e.ready[0]
-		e.ready[0] = nil
-		e.ready = e.ready[1:]
-		t.queued, t.running, t.woken = false, true, false
-		t.set(Running, "")
+		e.begin(t, on)
+		ctx, cancel := context.WithCancelCause(e.ctx)
+		t.cancel = cancel
+		began := time.Now()
 		e.mu.Unlock()
 
 		var again bool
 		var err error
-		pprof.Do(e.ctx, pprof.Labels("job", t.id, "action", t.action.Name, "target", t.target), func(context.Context) { again, err = e.step(t) })
+		pprof.Do(ctx, pprof.Labels("job", t.id, "action", t.action.Name, "target", t.target), func(ctx context.Context) { again, err = e.step(ctx, t) })
 
 		e.mu.Lock()
-		e.finish(t, again, err)
-		e.mu.Unlock()
+		t.busy += time.Since(began)
+		e.turns.done(on)
+		e.finish(t, again, err, errors.Is(context.Cause(ctx), errCanceled))
+		cancel(nil)
 	}
 }
 
+// tooLate is the promise that a wake is kept by.
+const tooLate = 100 * time.Millisecond
+
+// begin notes that a task's turn has come.
+func (e *Engine) begin(t *task, on bool) {
+	if !t.due.IsZero() && time.Since(t.due) > tooLate {
+		e.late++
+	}
+	if t.due = (time.Time{}); !on {
+		t.busy = 0
+	}
+	t.queued, t.running, t.woken = false, true, false
+	t.set(Running, "")
+}
+
 // step runs the action once; a panic is a failure of this job alone.
-func (e *Engine) step(t *task) (again bool, err error) {
+func (e *Engine) step(ctx context.Context, t *task) (again bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.o.Log.Error("job panicked", "action", t.action.Name, "target", t.target, "panic", r, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	return t.action.Run(e.ctx, t.target)
+	return t.action.Run(ctx, t.target)
 }
 
 // finish decides what follows a step.
-func (e *Engine) finish(t *task, again bool, err error) {
-	t.running = false
+func (e *Engine) finish(t *task, again bool, err error, canceled bool) {
+	t.running, t.cancel = false, nil
 	t.runs++
 	switch {
 	case e.closed:
+	case canceled:
+		t.giveUp()
+		if t.woken { // since it was cancelled
+			e.wake(t)
+		}
 	case err != nil:
 		e.fail(t, err)
 	case again:
 		t.retry = 0
-		e.enqueue(t)
+		e.enqueue(t, true)
 	default:
 		t.retry, t.ended = 0, time.Now()
 		t.succeed()
@@ -363,13 +406,14 @@ func (e *Engine) Describe(w io.Writer) {
 type Stats struct {
 	Queued, Running, Failed int64
 	Steps, Failures         int64
+	Late                    int64 // steps that began more than 100 ms after their wake
 }
 
 // Stats gives the counters.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var s Stats
+	s := Stats{Late: e.late}
 	for _, t := range e.tasks {
 		switch t.state {
 		case Queued:

@@ -23,7 +23,8 @@ const (
 	Canceled State = "CANCELED" // given up before its end
 )
 
-// Final tells whether a job in this state never changes again.
+// Final tells whether a job in this state never changes again; a derived job
+// begins anew when it is woken.
 func (s State) Final() bool { return s == Success || s == Failed || s == Canceled }
 
 // known tells whether there is such a state.
@@ -182,6 +183,8 @@ func (t *task) resource() Job {
 	switch t.state {
 	case Success:
 		j.Progress, j.ReturnCode = 100, &code
+	case Canceled:
+		j.Progress = 100
 	case Failed:
 		code = 1
 		j.ReturnCode = &code

@@ -47,6 +47,8 @@ func ofJobs() []metric {
 			read: one(func(s *snapshot) int64 { return s.jobs.Derived.Failed })},
 		{name: "weir_job_derived_steps_total", kind: counter, help: "Steps of derived jobs.",
 			read: one(func(s *snapshot) int64 { return s.jobs.Derived.Steps })},
+		{name: "weir_job_derived_late_total", kind: counter, help: "Steps of derived jobs that began more than 100 ms after what woke them.",
+			read: one(func(s *snapshot) int64 { return s.jobs.Derived.Late })},
 		{name: "weir_job_derived_failures_total", kind: counter, help: "Steps of derived jobs that failed.",
 			read: one(func(s *snapshot) int64 { return s.jobs.Derived.Failures })},
 	}

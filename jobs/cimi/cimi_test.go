@@ -24,6 +24,12 @@ func (derived) List() []jobs.Job {
 
 func (d derived) Get(id string) (jobs.Job, bool) { return d.List()[0], id == "job/own" }
 
+func (d derived) Cancel(id string) (jobs.Job, error) {
+	j := d.List()[0]
+	j.State = jobs.Canceled
+	return j, nil
+}
+
 func (derived) Logs(id string, _ int64) (jobs.Log, bool) {
 	return jobs.Log{ID: id, Lines: []jobs.Line{{Text: "own line"}}}, true
 }
@@ -84,7 +90,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "job/none", "", "", "", 404, "job/none not found"},
 		{"GET", "job/own", "", "", "", 200, "transform"},
 		{"PUT", "job/own", "", "", `{"progress":1}`, 405, "weir's own"},
-		{"POST", "job/own/cancel", "", "", "", 405, "weir's own"},
+		{"POST", "job/own/cancel", "", "", "", 200, "CANCELED"},
+		{"POST", "job/own/stop", "", "", "", 405, "weir's own"},
 		{"GET", "job/own/log", "", "", "", 200, "own line"},
 		{"POST", "job/own/log", "", "", `{"lines":["x"]}`, 405, "weir's own"},
 		{"POST", id + "/log", "", "", `{"attempt":1,"lines":["a line"]}`, 200, "added"},

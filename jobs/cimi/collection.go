@@ -101,10 +101,13 @@ func (s *Service) show(who caller, j jobs.Job, selected []string) any {
 }
 
 func (s *Service) operations(who caller, j *jobs.Job) []jobs.Operation {
-	if _, derived := s.derivedJob(j.ID); derived || !who.changes(j) {
+	if !who.changes(j) {
 		return nil
 	}
-	list := []jobs.Operation{{Rel: "edit", Href: j.ID}, {Rel: "delete", Href: j.ID}, {Rel: stopRel, Href: j.ID + "/stop"}}
+	var list []jobs.Operation
+	if _, derived := s.derivedJob(j.ID); !derived {
+		list = []jobs.Operation{{Rel: "edit", Href: j.ID}, {Rel: "delete", Href: j.ID}, {Rel: stopRel, Href: j.ID + "/stop"}}
+	}
 	if !j.State.Final() {
 		list = append(list, jobs.Operation{Rel: "cancel", Href: j.ID + "/cancel"})
 	}
@@ -130,8 +133,15 @@ func (s *Service) resource(ctx context.Context, who caller, r Request, path stri
 		if j, derived = s.derivedJob(id); !derived {
 			return Response{}, err
 		}
+		if operation == "cancel" && who.admin {
+			j, err := s.o.Derived.Cancel(id)
+			if err != nil {
+				return Response{}, err
+			}
+			return done(s.show(who, j, nil))
+		}
 		if operation != "" && operation != "log" || r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return Response{}, &refusal{status: 405, message: id + " is weir's own job, which follows its stream; it can only be read", id: id, allow: "GET, HEAD"}
+			return Response{}, &refusal{status: 405, message: id + " is weir's own job, which follows its stream; it can be read and cancelled", id: id, allow: "GET, HEAD"}
 		}
 	}
 	if !who.sees(&j) {

@@ -15,10 +15,11 @@ import (
 )
 
 // Derived are jobs that are not kept in the store, since they follow from
-// something else. They can be read and not edited.
+// something else. They can be read and cancelled, and not edited.
 type Derived interface {
 	List() []jobs.Job
 	Get(id string) (jobs.Job, bool)
+	Cancel(id string) (jobs.Job, error)
 	Logs(id string, from int64) (jobs.Log, bool)
 }
 
