@@ -75,7 +75,11 @@ func newNodeStatus() *cobra.Command {
 func writeStatus(c *cobra.Command, list []supervise.Status) {
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 3, ' ', 0)
 	for _, v := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", v.FullName(), v.State, v.Description(time.Now()))
+		text := v.Description(time.Now())
+		if v.Limit != "" {
+			text += "; " + v.Limit
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", v.FullName(), v.State, text)
 	}
 	w.Flush()
 }

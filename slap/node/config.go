@@ -3,9 +3,11 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +46,14 @@ type Config struct {
 	Pidfiles map[string]string
 	Parallel int   // partitions at a time; [weir] parallel
 	LogBytes int64 // of a program, before its log is rotated; [weir] log_size
+
+	// Processes (threads counted) and Memory in bytes are what a partition's
+	// programs may use together, 0 without limit; [weir] partition_processes,
+	// partition_memory.
+	Processes, Memory int64
+	// Token is sent to a master of weir's that wants one; [weir] token_file
+	// has it.
+	Token string
 
 	Format  FormatConfig
 	Collect CollectConfig
@@ -159,6 +169,40 @@ func (r *reader) size(section, name string, fallback int64) int64 {
 	return n
 }
 
+// ownOptions are those of [weir], a section that nobody else writes.
+var ownOptions = []string{"log_size", "parallel", "partition_memory", "partition_processes", "push", "push_password", "push_uid", "push_user", "python", "token_file"}
+
+// known refuses options of [weir] that there are not.
+func (r *reader) known() {
+	for _, s := range r.sections {
+		if s.Name != "weir" {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Values)) {
+			if !slices.Contains(ownOptions, name) {
+				r.mistake("weir", name, "is no option; there are "+strings.Join(ownOptions, ", "))
+			}
+		}
+	}
+}
+
+// token reads the file of the token for the master.
+func (r *reader) token() string {
+	file := r.text("weir", "token_file", "")
+	if file == "" {
+		return ""
+	}
+	b, err := os.ReadFile(file)
+	text := strings.TrimSpace(string(b))
+	switch {
+	case err != nil:
+		r.mistake("weir", "token_file", err.Error())
+	case text == "" || strings.ContainsAny(text, "\n\r\x00"):
+		r.mistake("weir", "token_file", fmt.Sprintf("= %q has to have one line, the token", file))
+	}
+	return text
+}
+
 func parseSize(v string) (int64, error) {
 	text := strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(v)), "B")
 	shift := 0
@@ -198,7 +242,11 @@ func (r *reader) config() *Config {
 		LogBytes:         r.size("weir", "log_size", 100<<10),
 		Parallel:         r.number("weir", "parallel", max(2, runtime.NumCPU()), 1),
 		Pidfiles:         map[string]string{},
+		Processes:        r.processes(),
+		Memory:           r.memory(),
+		Token:            r.token(),
 	}
+	r.known()
 	if c.Computer == "" {
 		r.mistake("slapos", "computer_id", "is missing")
 	}

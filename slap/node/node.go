@@ -51,7 +51,7 @@ func New(o Options) (*Node, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	client, err := slap.NewClient(slap.ClientOptions{URL: o.Config.Master, Key: o.Config.Key, Cert: o.Config.Cert, CA: o.Config.CA})
+	client, err := slap.NewClient(slap.ClientOptions{URL: o.Config.Master, Key: o.Config.Key, Cert: o.Config.Cert, CA: o.Config.CA, Token: o.Config.Token})
 	if err != nil {
 		return nil, err
 	}

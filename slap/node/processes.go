@@ -136,6 +136,7 @@ func (t *task) startProcesses(ctx context.Context) error {
 
 // apply makes the supervisor know a group.
 func (t *task) apply(ctx context.Context, c *supervise.Client, g supervise.Group) error {
+	g.Share = supervise.Share{Processes: t.n.c.Processes, Memory: t.n.c.Memory}
 	if _, err := c.Apply(ctx, g); err != nil {
 		return err
 	}
@@ -191,10 +192,12 @@ func (t *task) stop(ctx context.Context) error {
 type snapshot struct {
 	once   sync.Once
 	groups map[string]bool
+	limits map[string]string // what groups are at, and who brought them there
 	err    error
 }
 
-func (s *snapshot) has(ctx context.Context, n *Node, group string) bool {
+// has tells whether there is a group, and which limit it is at.
+func (s *snapshot) has(ctx context.Context, n *Node, group string) (there bool, limit string) {
 	s.once.Do(func() {
 		c, err := n.supervisor(ctx, true)
 		if err != nil {
@@ -202,21 +205,21 @@ func (s *snapshot) has(ctx context.Context, n *Node, group string) bool {
 			return
 		}
 		info, err := c.Info(ctx)
-		s.err, s.groups = err, map[string]bool{}
+		s.err, s.groups, s.limits = err, map[string]bool{}, info.Limited
 		for _, g := range info.Groups {
 			s.groups[g] = true
 		}
 	})
-	return s.err == nil && s.groups[group]
+	return s.err == nil && s.groups[group], s.limits[group]
 }
 
 // runs tells whether the supervisor knows the partition, if there is anything
-// to know.
-func (t *task) runs(ctx context.Context, s *snapshot) bool {
+// to know, and which limit it is at.
+func (t *task) runs(ctx context.Context, s *snapshot) (bool, string) {
 	for _, place := range places {
 		if names, err := t.f.names(place.dir); err == nil && len(names) > 0 {
 			return s.has(ctx, t.n, t.name)
 		}
 	}
-	return true
+	return true, ""
 }

@@ -35,7 +35,8 @@ func (t *task) promiseOptions() promise.Options {
 		UID: uint32(t.f.uid), GID: uint32(t.f.gid), Python: t.python(),
 		Env:     environment("HOME="+t.f.path, "SLAPGRID_INSTANCE_ROOT="+c.Instances),
 		Timeout: c.PromiseTimeout, Log: t.log,
-		Parallel: 1, // promises of one instance may count on being alone
+		Processes: c.Processes,
+		Parallel:  1, // promises of one instance may count on being alone
 	}
 	if c.Certificates != "" {
 		o.Key, o.Cert = filepath.Join(c.Certificates, t.name+".key"), filepath.Join(c.Certificates, t.name+".crt")
@@ -81,7 +82,8 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 	if t.p.State != slap.Started {
 		return result{}
 	}
-	if requested.Pending(t.place(), t.n.now()) || !t.runs(ctx, s) {
+	runs, limit := t.runs(ctx, s)
+	if !runs || requested.Pending(t.place(), t.n.now()) {
 		if err := t.startProcesses(ctx); err != nil {
 			return result{err: errors.Join(err, t.failed(ctx, err)), worked: true}
 		}
@@ -106,7 +108,9 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 		}
 	}
 	var broken *promise.Error
-	return result{err: errors.Join(err, t.news(ctx, err)), promise: errors.As(err, &broken)}
+	kind := errors.As(err, &broken) || err == nil && limit != ""
+	err = errors.Join(err, limitError(limit))
+	return result{err: errors.Join(err, t.news(ctx, err)), promise: kind}
 }
 
 // newsEvery is how often a state that has not changed is told to a master

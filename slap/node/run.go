@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"weir/internal/proc"
 )
 
 // A program is run to its end: a buildout, a report, a destroy script.
@@ -25,6 +27,7 @@ type program struct {
 	env    []string
 	owner  owner
 	limit  time.Duration // 0 is none
+	most   int64         // processes of the owner, where the agent is root; 0 is no limit
 	mark   string        // by which it is known after a crash of the agent
 	output io.Writer
 }
@@ -91,7 +94,7 @@ func (p program) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.limit, fmt.Errorf("it took longer than %s", p.limit))
 		defer cancel()
 	}
-	c := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 027; exec "$@"`, "sh"}, p.args...)...)
+	c := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 027; exec "$@"`, "sh"}, proc.Limited(p.most, p.args...)...)...)
 	c.Dir, c.Env, c.Stdout, c.Stderr = p.dir, p.env, p.output, p.output
 	if p.mark != "" {
 		c.Env = append(slices.Clip(c.Env), markName+"="+p.mark)

@@ -39,7 +39,11 @@ func (n *Node) watchOnce(ctx context.Context, c *supervise.Client) error {
 		return err
 	}
 	for _, e := range list {
-		if err := n.bang(ctx, e); err != nil {
+		handle := n.bang
+		if e.Limit != "" {
+			handle = n.tellLimit
+		}
+		if err := handle(ctx, e); err != nil {
 			return err // the event stays, and is handled again
 		}
 		if err := c.Taken(ctx, e.Seq); err != nil {

@@ -34,6 +34,9 @@ type Options struct {
 	Timeout time.Duration
 	// Parallel bounds how many run at once; default 4.
 	Parallel int
+	// Processes that the partition's user may have, threads counted, where
+	// root runs promises; 0 is no limit.
+	Processes int64
 
 	Log *slog.Logger // default discards
 }

@@ -62,7 +62,8 @@ type job struct {
 // execute runs a command in a session of its own and gives the end of what it
 // wrote. When the context ends, the whole tree is ended.
 func (o Options) execute(ctx context.Context, j job) (string, error) {
-	cmd := exec.Command(j.command[0], j.command[1:]...)
+	command := proc.Limited(o.Processes, j.command...)
+	cmd := exec.Command(command[0], command[1:]...)
 	run := fmt.Sprintf("WEIR_PROMISE=%016x", rand.Uint64())
 	cmd.Dir, cmd.Stdin = o.Partition, j.input
 	cmd.Env = append(o.Env[:len(o.Env):len(o.Env)], run)

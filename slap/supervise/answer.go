@@ -176,6 +176,7 @@ func (s *server) do(ctx context.Context, q request) (response, error) {
 		for _, k := range s.keepers() {
 			k.taken(q.Seq)
 		}
+		s.takenShares(q.Seq)
 		return response{}, nil
 	case "shutdown":
 		s.stopAll()
@@ -228,6 +229,7 @@ func (k *keeper) restart() {
 // full is the status with what has to be looked up.
 func (k *keeper) full() Status {
 	st := k.status()
+	st.Limit = k.srv.limitOf(k.group, k.rec.Name)
 	if !st.State.Runs() {
 		st.Left = k.left()
 	}
@@ -249,7 +251,7 @@ func (s *server) info() *Info {
 	defer s.mu.Unlock()
 	return &Info{
 		PID: os.Getpid(), Started: s.started, Adopted: s.adopted, Groups: slices.Sorted(maps.Keys(s.groups)),
-		Confined: s.cgroups.v2 != "" || s.cgroups.pids != "",
+		Confined: s.cgroups.v2 != "" || s.cgroups.pids != "", Limited: s.limited(),
 	}
 }
 
@@ -261,7 +263,7 @@ func (s *server) events(ctx context.Context, wait time.Duration) []Event {
 		s.mu.Lock()
 		news := s.news
 		s.mu.Unlock()
-		var list []Event
+		list := s.shareEvents()
 		for _, k := range s.keepers() {
 			if e := k.event(); e != nil {
 				list = append(list, *e)

@@ -33,6 +33,7 @@ func (s *server) apply(ctx context.Context, g Group) (Change, error) {
 	}
 	s.mu.Lock()
 	old := s.groups[g.Name]
+	s.setShare(g)
 	s.mu.Unlock()
 	now := make(map[string]*keeper, len(g.Programs))
 	var c Change
@@ -114,11 +115,13 @@ func (s *server) remove(ctx context.Context, group string) error {
 	}
 	s.mu.Lock()
 	delete(s.groups, group)
+	delete(s.shares, group)
 	s.mu.Unlock()
 	for _, k := range list {
 		k.close()
 		s.forget(group, k.rec.Name)
 	}
+	discard(s.cgroups.folders(groupSlot(group)))
 	return nil
 }
 

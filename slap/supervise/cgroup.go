@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroups are the hierarchies in which programs get groups of their own, each
@@ -39,7 +42,9 @@ func findCgroups(dir string, log *slog.Logger) cgroups {
 		}
 		switch options := "," + f[3] + ","; {
 		case f[2] == "cgroup2":
-			c.v2 = makeBase(f[1], own[""], name)
+			delegate(filepath.Join(f[1], own[""]))
+			delegate(filepath.Join(f[1], filepath.Dir(own[""])))
+			c.v2 = makeBase(f[1], limitingPlace(f[1], own[""]), name)
 		case f[2] == "cgroup" && strings.Contains(options, ",pids,"):
 			c.pids = makeBase(f[1], own["pids"], name)
 		case f[2] == "cgroup" && strings.Contains(options, ",memory,"):
@@ -47,7 +52,6 @@ func findCgroups(dir string, log *slog.Logger) cgroups {
 		}
 	}
 	if c.v2 != "" {
-		delegate(filepath.Dir(c.v2))
 		delegate(c.v2)
 	}
 	log.Debug("supervise: cgroups", "v2", c.v2, "pids", c.pids, "memory", c.memory)
@@ -72,7 +76,27 @@ func ownCgroups() map[string]string {
 	return own
 }
 
-// makeBase makes a folder below the supervisor's own place, or gives "".
+// limitingPlace gives the place of version 2, the supervisor's own or the next
+// above it, below which limits work. A place that has processes of its own
+// gives its children no controllers, and so is the one of a service of
+// systemd; above it there are places that have them already. Where there is
+// none it is the own one: it lists and kills, and rlimits have to do.
+func limitingPlace(mount, own string) string {
+	for at := own; ; at = filepath.Dir(at) {
+		folder := filepath.Join(mount, at)
+		b, err := os.ReadFile(filepath.Join(folder, "cgroup.subtree_control"))
+		// Who moves a process has to be allowed to write above both places.
+		allowed := unix.Access(filepath.Join(folder, "cgroup.procs"), unix.W_OK) == nil && unix.Access(folder, unix.W_OK) == nil
+		if err == nil && allowed && slices.Contains(strings.Fields(string(b)), "pids") {
+			return at
+		}
+		if at == "/" || at == "." || at == "" {
+			return own
+		}
+	}
+}
+
+// makeBase makes a folder below a place, or gives "".
 func makeBase(mount, own, name string) string {
 	base := filepath.Join(mount, own, name)
 	if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -82,48 +106,71 @@ func makeBase(mount, own, name string) string {
 }
 
 // delegate gives a folder's children the controllers that limit. It is
-// refused where the folder has processes; then rlimits have to do.
+// refused where the folder has processes.
 func delegate(folder string) {
 	for _, c := range []string{"+pids", "+memory"} {
 		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte(c), 0)
 	}
 }
 
-// place makes a program's groups and puts a process into them. The first
-// folder is the one to list and kill by; none is no error.
-func (c cgroups) place(slot string, pid int, l Limits) (folders []string, counted bool, err error) {
-	for _, h := range []struct{ base, pids, memory string }{
-		{c.v2, "pids.max", "memory.max"},
-		{c.pids, "pids.max", ""},
-		{c.memory, "", "memory.limit_in_bytes"},
-	} {
-		if h.base == "" {
-			continue
-		}
-		folder := filepath.Join(h.base, slot)
+// bounded tells which limits cgroups hold; the others are for rlimits.
+type bounded struct{ processes, memory bool }
+
+// place makes a program's groups, within those of its group of programs, and
+// puts a process into them. The first folder is the one to list and kill by;
+// none is no error.
+func (c cgroups) place(group, slot string, pid int, l Limits, s Share) (folders []string, by bounded, err error) {
+	for _, h := range c.hierarchies() {
+		folder := filepath.Join(h.base, groupSlot(group), slot)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return folders, counted, fmt.Errorf("cgroup: %w", err)
+			return folders, by, fmt.Errorf("cgroup: %w", err)
 		}
-		if limit(folder, h.pids, l.Processes) {
-			counted = true
-		}
-		limit(folder, h.memory, l.Memory)
+		b := h.share(group, s)
+		own := bounded{limit(folder, h.pids, l.Processes), limit(folder, h.memory, l.Memory)}
+		by.processes = by.processes || b.processes && own.processes
+		by.memory = by.memory || b.memory && own.memory
 		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return folders, counted, fmt.Errorf("cgroup: %w", err)
+			return folders, by, fmt.Errorf("cgroup: %w", err)
 		}
 		folders = append(folders, folder)
 	}
-	return folders, counted, nil
+	return folders, by, nil
 }
 
-// folders are a program's groups, whether they are there or not, or, for "",
-// the supervisor's own.
-func (c cgroups) folders(slot string) []string {
-	var list []string
-	for _, base := range []string{c.v2, c.pids, c.memory} {
-		if base != "" {
-			list = append(list, filepath.Join(base, slot))
+// A hierarchy is a base, and its files of limits.
+type hierarchy struct{ base, pids, memory string }
+
+// hierarchies are those that can be written.
+func (c cgroups) hierarchies() []hierarchy {
+	all := []hierarchy{{c.v2, "pids.max", "memory.max"}, {c.pids, "pids.max", ""}, {c.memory, "", "memory.limit_in_bytes"}}
+	return slices.DeleteFunc(all, func(h hierarchy) bool { return h.base == "" })
+}
+
+// share bounds a group of programs that has a folder.
+func (h hierarchy) share(group string, s Share) bounded {
+	folder := filepath.Join(h.base, groupSlot(group))
+	delegate(folder)
+	return bounded{limit(folder, h.pids, s.Processes), limit(folder, h.memory, s.Memory)}
+}
+
+// share bounds a group of programs, also while they run.
+func (c cgroups) share(group string, s Share) {
+	for _, h := range c.hierarchies() {
+		if _, err := os.Stat(filepath.Join(h.base, groupSlot(group))); err == nil {
+			h.share(group, s)
 		}
+	}
+}
+
+// groupSlot is a group's name as a file name.
+func groupSlot(group string) string { return slot(group, "") }
+
+// folders are where a group's, or for "", the supervisor's own are, whether
+// they are there or not.
+func (c cgroups) folders(within ...string) []string {
+	var list []string
+	for _, h := range c.hierarchies() {
+		list = append(list, filepath.Join(append([]string{h.base}, within...)...))
 	}
 	return list
 }

@@ -28,8 +28,10 @@ type order struct {
 	User    *User    `json:"user,omitempty"`
 	Umask   int      `json:"umask"`
 	Limits  Limits   `json:"limits"`
-	// PerUser: there is no cgroup that counts processes.
-	PerUser bool `json:"per_user"`
+	// ByCgroup: a cgroup counts processes, and memory; there is no need of
+	// rlimits.
+	ByCgroup       bool `json:"by_cgroup"`
+	MemoryByCgroup bool `json:"memory_by_cgroup"`
 }
 
 // Exec becomes a program: it waits until the supervisor has written down the
@@ -104,6 +106,11 @@ func resetRealTimeSignals() {
 
 // limit sets what is inherited by all that the program starts.
 func (o order) limit() error {
+	processes := o.Limits.Processes
+	if processes > 0 && o.User == nil && !o.ByCgroup {
+		// The user may run more than this: what there is stays out of account.
+		processes += threads()[os.Getuid()]
+	}
 	for _, l := range []struct {
 		name  string
 		which int
@@ -112,12 +119,18 @@ func (o order) limit() error {
 	}{
 		{"open_files", syscall.RLIMIT_NOFILE, o.Limits.OpenFiles, o.Limits.OpenFiles > 0},
 		{"core_bytes", syscall.RLIMIT_CORE, o.Limits.CoreBytes, true},
-		{"processes", unix.RLIMIT_NPROC, o.Limits.Processes, o.PerUser && o.Limits.Processes > 0},
+		{"memory", syscall.RLIMIT_DATA, o.Limits.Memory, !o.MemoryByCgroup && o.Limits.Memory > 0},
+		{"processes", unix.RLIMIT_NPROC, processes, !o.ByCgroup && processes > 0},
 	} {
 		if !l.set {
 			continue
 		}
-		r := syscall.Rlimit{Cur: uint64(l.most), Max: uint64(l.most)}
+		var now syscall.Rlimit
+		if err := syscall.Getrlimit(l.which, &now); err != nil {
+			return fmt.Errorf("limit of %s: %w", l.name, err)
+		}
+		most := min(uint64(l.most), now.Max) // more than there is needs a privilege
+		r := syscall.Rlimit{Cur: most, Max: most}
 		if err := syscall.Setrlimit(l.which, &r); err != nil {
 			return fmt.Errorf("limit of %s to %d: %w", l.name, l.most, err)
 		}

@@ -75,9 +75,11 @@ type User struct {
 // Limits bound a program; 0 is no limit.
 type Limits struct {
 	// Processes, threads counted, by cgroup, and 16 at least; where there is none, RLIMIT_NPROC,
-	// which counts all processes of the user.
+	// which counts all processes of the user: when that is the supervisor's own, on top of
+	// what it runs at the start.
 	Processes int64 `json:"processes,omitempty"`
-	// Memory in bytes, by cgroup only.
+	// Memory in bytes, by cgroup; where there is none, RLIMIT_DATA, which is
+	// of each process.
 	Memory int64 `json:"memory,omitempty"`
 	// OpenFiles and CoreBytes are RLIMIT_NOFILE and RLIMIT_CORE.
 	OpenFiles int64 `json:"open_files,omitempty"`
@@ -88,6 +90,7 @@ type Limits struct {
 type Group struct {
 	Name     string    `json:"name"`
 	Programs []Program `json:"programs"`
+	Share    Share     `json:"share,omitzero"`
 }
 
 // Bounds of what a group may be.
@@ -109,6 +112,9 @@ func (g Group) check() error {
 	}
 	if len(g.Programs) > MaxPrograms {
 		return fmt.Errorf("%w: group %q has %d programs, more than %d", ErrProgram, g.Name, len(g.Programs), MaxPrograms)
+	}
+	if g.Share.Processes < 0 || g.Share.Memory < 0 {
+		return fmt.Errorf("%w: group %q has a negative limit", ErrProgram, g.Name)
 	}
 	seen := map[string]bool{}
 	for _, p := range g.Programs {

@@ -69,4 +69,6 @@ type Info struct {
 	Groups  []string  `json:"groups,omitempty"`
 	// Confined: programs are in cgroups of their own, and so killed whole.
 	Confined bool `json:"confined"`
+	// Limited says which groups are at a limit, and who uses most of it.
+	Limited map[string]string `json:"limited,omitempty"`
 }

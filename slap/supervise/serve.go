@@ -43,6 +43,7 @@ type server struct {
 
 	mu     sync.Mutex
 	groups map[string]map[string]*keeper
+	shares map[string]*share      // by group
 	locks  map[string]*sync.Mutex // by group: one change at a time
 	seq    uint64
 	news   chan struct{} // closed at the next event
@@ -60,7 +61,7 @@ func Serve(ctx context.Context, o Options) error {
 	s := &server{
 		o: o, log: o.Log, started: time.Now(), end: cancel, store: store{o.Dir},
 		spawns: make(chan struct{}, 4*runtime.NumCPU()),
-		groups: map[string]map[string]*keeper{}, locks: map[string]*sync.Mutex{}, news: make(chan struct{}),
+		groups: map[string]map[string]*keeper{}, shares: map[string]*share{}, locks: map[string]*sync.Mutex{}, news: make(chan struct{}),
 	}
 	if err := s.store.open(); err != nil {
 		return err
@@ -89,11 +90,15 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	s.log.Info("supervise: ready", "folder", o.Dir, "adopted", s.adopted, "confined", s.cgroups.v2 != "" || s.cgroups.pids != "")
 	go s.reap(ctx)
+	go s.measure(ctx)
 	go s.accept(ctx, l)
 	<-ctx.Done()
 	l.Close()
 	s.stopAll()
-	discard(s.cgroups.folders(""))
+	for group := range s.groups {
+		discard(s.cgroups.folders(groupSlot(group)))
+	}
+	discard(s.cgroups.folders())
 	return nil
 }
 
@@ -130,6 +135,7 @@ func (s *server) load() error {
 	}
 	for _, g := range groups {
 		s.groups[g.Name] = map[string]*keeper{}
+		s.setShare(g)
 		for _, p := range g.Programs {
 			k := s.keeper(g.Name, p)
 			s.groups[g.Name][p.Name] = k
@@ -154,7 +160,7 @@ func (s *server) load() error {
 // forget removes what is kept of a program that does not run.
 func (s *server) forget(group, name string) {
 	s.store.drop(slot(group, name))
-	discard(s.cgroups.folders(slot(group, name)))
+	discard(s.cgroups.folders(groupSlot(group), slot(group, name)))
 }
 
 // stopAll stops every program, all at once.
@@ -165,7 +171,7 @@ func (s *server) stopAll() {
 			k.stop()
 			k.settled(context.Background())
 			k.close()
-			discard(s.cgroups.folders(k.slot))
+			discard(s.cgroups.folders(groupSlot(k.group), k.slot))
 		})
 	}
 	all.Wait()

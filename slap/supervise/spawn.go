@@ -15,10 +15,6 @@ import (
 	"weir/internal/proc"
 )
 
-// leastProcesses is the smallest limit of processes: what executes a program
-// needs a few threads itself.
-const leastProcesses = 16
-
 // spawn makes the process of a program. It waits at its gate until it has been
 // written down: a supervisor that dies before that takes it along.
 func (k *keeper) spawn() {
@@ -115,11 +111,9 @@ func (k *keeper) forkExec(gate, report *os.File) (proc.ID, *proc.Handle, error) 
 // program.
 func (k *keeper) release(b birth) error {
 	p := k.rec.Process
-	limits := k.spec.Limits
-	if limits.Processes > 0 {
-		limits.Processes = max(limits.Processes, leastProcesses)
-	}
-	folders, counted, err := k.srv.cgroups.place(k.slot, p.PID, limits)
+	limits, share := k.spec.Limits, k.srv.share(k.group)
+	limits.Processes = roomy(limits.Processes)
+	folders, by, err := k.srv.cgroups.place(k.group, k.slot, p.PID, limits, share)
 	p.Folders = folders
 	if err != nil {
 		return err
@@ -138,7 +132,7 @@ func (k *keeper) release(b birth) error {
 		umask = 0o022
 	}
 	order, err := json.Marshal(order{
-		Command: k.spec.Command, Env: k.env(*p), Dir: dir, User: k.spec.User, Umask: umask, Limits: limits, PerUser: !counted,
+		Command: k.spec.Command, Env: k.env(*p), Dir: dir, User: k.spec.User, Umask: umask, Limits: share.within(limits), ByCgroup: by.processes, MemoryByCgroup: by.memory,
 	})
 	if err != nil {
 		return err

@@ -55,6 +55,9 @@ type Status struct {
 	Log   string    `json:"log,omitempty"`
 	// Lost is how many bytes of output no log took.
 	Lost int64 `json:"lost,omitempty"`
+	// Limit tells that its group is at a limit, and that this program has the
+	// greatest part in it.
+	Limit string `json:"limit,omitempty"`
 }
 
 // FullName is the name that supervisorctl shows: group:name.
@@ -84,15 +87,17 @@ func (s Status) Description(now time.Time) string {
 	return s.Since.Local().Format("Jan 02 03:04 PM")
 }
 
-// An Event is an exit of a watched program, kept until it was taken. Further
-// exits of the same program before that make Count greater and the rest newer.
+// An Event is an exit of a watched program, or a group that has come to a
+// limit, kept until it was taken. Further ones of the same before that make
+// Count greater and the rest newer.
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Group string    `json:"group"`
 	Name  string    `json:"name"`
-	State State     `json:"state"` // Exited or Fatal
+	State State     `json:"state,omitempty"` // Exited or Fatal
 	Exit  Exit      `json:"exit"`
 	Error string    `json:"error,omitempty"`
+	Limit string    `json:"limit,omitempty"` // of the group, which has come to it; Name is who used most
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 	Count int       `json:"count"`
