@@ -10,13 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// execute runs an executor on a store until the test ends; stop stops it and
-// waits for its end.
-func execute(t *testing.T, s *Store, actions map[string]Work, change ...func(*ExecutorOptions)) (x *Executor, stop func() time.Duration) {
+// execute runs an executor on a store until the test ends; stop stops it, does
+// something meanwhile, and waits for its end.
+func execute(t *testing.T, s *Store, actions map[string]Work, change ...func(*ExecutorOptions)) (x *Executor, stop func(meanwhile ...func()) time.Duration) {
 	t.Helper()
 	o := ExecutorOptions{Name: "test", Threads: 2, Queue: s.Queue(), API: s, Pause: 5 * time.Millisecond, Poll: 10 * time.Millisecond,
 		Actions: func(name string) (Work, bool) { w, ok := actions[name]; return w, ok }}
@@ -27,9 +28,12 @@ func execute(t *testing.T, s *Store, actions map[string]Work, change ...func(*Ex
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { x.Run(ctx); close(ended) }()
-	stop = func() time.Duration {
+	stop = func(meanwhile ...func()) time.Duration {
 		began := time.Now()
 		cancel()
+		for _, do := range meanwhile {
+			do()
+		}
 		<-ended
 		return time.Since(began)
 	}
@@ -40,7 +44,7 @@ func execute(t *testing.T, s *Store, actions map[string]Work, change ...func(*Ex
 // ended waits for a job to come to a state that satisfies.
 func reaches(t *testing.T, s *Store, id string, what func(Job) bool) Job {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		j, err := s.Get(t.Context(), id)
 		if err == nil && what(j) {
 			return j
@@ -55,7 +59,7 @@ func final(j Job) bool { return j.State.Final() }
 
 func emptied(t *testing.T, s *Store) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		if n, _, _ := s.queue.Counts(); n == 0 {
 			return
 		}
@@ -161,20 +165,22 @@ func TestGrace(t *testing.T) {
 	s, _ := openOn(t, memory())
 	_, stop := execute(t, s, nil)
 	time.Sleep(20 * time.Millisecond)
-	if took := stop(); took > time.Second {
+	if took := stop(); took > time.Minute { // half the grace
 		t.Errorf("an idle executor stopped after %v", took)
 	}
+	stopping := make(chan struct{})
 	work := map[string]Work{
-		"short": func(context.Context, *Run) (int, error) { time.Sleep(100 * time.Millisecond); return 0, nil },
+		"short": func(context.Context, *Run) (int, error) { <-stopping; return 0, nil },
 		"long":  func(ctx context.Context, _ *Run) (int, error) { <-ctx.Done(); return 0, ctx.Err() },
 	}
 	short, long := create(t, s, `{"action":"short"}`), create(t, s, `{"action":"long"}`)
-	_, stop = execute(t, s, work, func(o *ExecutorOptions) { o.Grace = 300 * time.Millisecond })
+	const grace = 3 * time.Second
+	_, stop = execute(t, s, work, func(o *ExecutorOptions) { o.Grace = grace })
 	for _, j := range []Job{short, long} {
 		reaches(t, s, j.ID, func(j Job) bool { return j.State == Running })
 	}
 	third := create(t, s, `{"action":"short"}`)
-	if took := stop(); took < 300*time.Millisecond || took > 5*time.Second {
+	if took := stop(func() { close(stopping) }); took < grace || took > time.Minute {
 		t.Errorf("a busy executor stopped after %v", took)
 	}
 	for id, want := range map[string]State{short.ID: Success, long.ID: Running, third.ID: Queued} {
@@ -192,14 +198,14 @@ func TestGrace(t *testing.T) {
 	emptied(t, s)
 }
 
-// An awayAPI is a store that cannot be reached at times.
+// An awayAPI is a store that cannot be reached for one edit.
 type awayAPI struct {
 	*Store
 	away atomic.Bool
 }
 
 func (a *awayAPI) Edit(ctx context.Context, id string, c Change) (Job, error) {
-	if a.away.Load() {
+	if a.away.CompareAndSwap(true, false) {
 		return Job{}, errors.New("no route to host")
 	}
 	return a.Store.Edit(ctx, id, c)
@@ -215,7 +221,6 @@ func TestTheAPIAway(t *testing.T) {
 	execute(t, s, map[string]Work{"a": func(context.Context, *Run) (int, error) {
 		if runs.Add(1) == 1 {
 			api.away.Store(true)
-			time.AfterFunc(50*time.Millisecond, func() { api.away.Store(false) })
 		}
 		return 0, nil
 	}}, func(o *ExecutorOptions) { o.API = api; o.Threads = 1 })
@@ -242,6 +247,10 @@ func TestAttemptsAreBounded(t *testing.T) {
 // script writes an executable.
 func script(t *testing.T, dir, name, text string) {
 	t.Helper()
+	// It can be run at once: a process that another test makes meanwhile has
+	// not got it open for writing.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -340,14 +349,14 @@ func TestDistributor(t *testing.T) {
 	}
 	execute(t, s, map[string]Work{"tick": func(context.Context, *Run) (int, error) { return 0, nil }})
 	stop := run(Distribution{Action: "tick", Schedule: Every(30 * time.Millisecond), Target: "x", Priority: 5})
-	for end := time.Now().Add(10 * time.Second); count("action='tick' and state='SUCCESS'") < 3; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); count("action='tick' and state='SUCCESS'") < 3; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d jobs were made", count("action='tick'"))
 		}
 	}
 	stop()
 	stop = run(Distribution{Action: "daily", Schedule: Every(time.Hour)})
-	time.Sleep(100 * time.Millisecond)
+	awaitTrue(t, func() bool { return count("action='daily'") > 0 })
 	stop()
 	stop = run(Distribution{Action: "daily", Schedule: Every(time.Hour)}) // a new leader does not begin anew
 	time.Sleep(100 * time.Millisecond)

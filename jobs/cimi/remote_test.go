@@ -18,6 +18,10 @@ import (
 	"weir/streams"
 )
 
+// patience is how long a test waits for what must happen: in vain on a machine
+// that is broken, not on one that is slow.
+const patience = 2 * time.Minute
+
 // A gateway is a store whose queue is lent over HTTP, and can begin anew.
 type gateway struct {
 	t      *testing.T
@@ -102,7 +106,7 @@ func (g *gateway) remote(name string) *Remote {
 
 func takeOne(t *testing.T, q jobs.Taker) jobs.Lock {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l, err := q.Take(ctx)
 	if err != nil {
@@ -132,7 +136,8 @@ func TestRemoteQueue(t *testing.T) {
 // another can have it, and its consume is refused.
 func TestRemoteLease(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, 600*time.Millisecond)
+	const lease = 6 * time.Second // so long that a slow machine is no silence
+	g := newGateway(t, lease)
 	if _, err := g.store.Queue().Put(t.Context(), "job/a", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -149,12 +154,12 @@ func TestRemoteLease(t *testing.T) {
 		t.Fatal("a borrowed entry was taken")
 	case <-l.Lost():
 		t.Fatal("a lock was lost while heart-beats came")
-	case <-time.After(time.Second): // longer than the lease
+	case <-time.After(lease + time.Second):
 	}
 	g.away.Store(true)
 	select {
 	case <-l.Lost():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the owner was not told")
 	}
 	lost := time.Now()
@@ -218,7 +223,7 @@ func TestRemoteClose(t *testing.T) {
 	}
 	<-l.Lost()
 	other := takeOne(t, g.store.Queue())
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it was free after %v", took)
 	}
 	if err := other.Consume(t.Context()); err != nil {
@@ -233,7 +238,8 @@ func TestRemoteClose(t *testing.T) {
 // stays with its executor; one that its executor did not begin is free.
 func TestGatewayBeginsAnew(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, 3*time.Second)
+	const lease = 12 * time.Second
+	g := newGateway(t, lease)
 	j, err := g.store.Create(t.Context(), []byte(`{"action":"a"}`), jobs.Principal{Principal: "ADMIN", Type: "ROLE"})
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +279,7 @@ func TestGatewayBeginsAnew(t *testing.T) {
 	g.up()
 	began := time.Now()
 	other := takeOne(t, g.store.Queue())
-	if took := time.Since(began); took < 2*time.Second || other.ID() != k.ID {
+	if took := time.Since(began); took < lease/3*2 || other.ID() != k.ID {
 		t.Errorf("%s was taken after %v, want %s after the lease", other.ID(), took, k.ID)
 	}
 	if err := other.Consume(t.Context()); err != nil {
@@ -284,7 +290,7 @@ func TestGatewayBeginsAnew(t *testing.T) {
 // awaitConsume consumes when there is a session again.
 func awaitConsume(t *testing.T, l jobs.Lock) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		err := l.Consume(t.Context())
 		if err == nil {
 			return
@@ -340,7 +346,8 @@ func TestExecutorRequests(t *testing.T) {
 // or is gone.
 func TestRemoteLead(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, 600*time.Millisecond)
+	const lease = 3 * time.Second
+	g := newGateway(t, lease)
 	a, b := g.remote("one"), g.remote("two")
 	first, err := a.Lead(t.Context(), "collect", "one")
 	if err != nil {
@@ -361,10 +368,10 @@ func TestRemoteLead(t *testing.T) {
 	g.away.Store(true)
 	select {
 	case <-second.Lost():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the leader was not told")
 	}
-	time.Sleep(600 * time.Millisecond) // the gateway gives it up later than its owner
+	time.Sleep(lease) // the gateway gives it up later than its owner
 	g.away.Store(false)
 	if _, err := a.Lead(t.Context(), "collect", "one"); err != nil {
 		t.Error(err)

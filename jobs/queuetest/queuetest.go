@@ -36,7 +36,9 @@ func Run(t *testing.T, open func(t *testing.T) jobs.Queue) {
 	}
 }
 
-const patience = 10 * time.Second
+// patience is how long a test waits for what must happen: in vain on a machine
+// that is broken, not on one that is slow.
+const patience = 2 * time.Minute
 
 func put(t testing.TB, q jobs.Queue, id string, priority int) string {
 	t.Helper()
@@ -78,20 +80,28 @@ func nothing(t testing.TB, q jobs.Queue, while time.Duration) {
 }
 
 func order(t *testing.T, q jobs.Queue) {
-	for i, priority := range []int{999, 5, 100, 5, 0} {
-		path := put(t, q, fmt.Sprint("job/", i), priority)
-		if want := fmt.Sprintf("/job/entries/entry-%03d-", priority); len(path) != len(want)+10 || path[:len(want)] != want {
-			t.Errorf("the path is %s, want %s and ten digits", path, want)
+	var got []string
+	want := []string{"job/4", "job/1", "job/3", "job/2", "job/0"}
+	// A queue may list its entries now and then, every ten seconds at least.
+	for _, wait := range []time.Duration{time.Second, 15 * time.Second} {
+		for i, priority := range []int{999, 5, 100, 5, 0} {
+			path := put(t, q, fmt.Sprint("job/", i), priority)
+			if want := fmt.Sprintf("/job/entries/entry-%03d-", priority); len(path) != len(want)+10 || path[:len(want)] != want {
+				t.Errorf("the path is %s, want %s and ten digits", path, want)
+			}
+		}
+		time.Sleep(wait)
+		got = nil
+		for range 5 {
+			l := take(t, q)
+			got = append(got, l.ID())
+			consume(t, l)
+		}
+		if slices.Equal(got, want) {
+			break
 		}
 	}
-	time.Sleep(1200 * time.Millisecond) // for a queue that lists its entries now and then
-	var got []string
-	for range 5 {
-		l := take(t, q)
-		got = append(got, l.ID())
-		consume(t, l)
-	}
-	if want := []string{"job/4", "job/1", "job/3", "job/2", "job/0"}; !slices.Equal(got, want) {
+	if !slices.Equal(got, want) {
 		t.Errorf("the order is %v, want %v", got, want)
 	}
 	nothing(t, q, 50*time.Millisecond)
@@ -104,21 +114,25 @@ func oneTaker(t *testing.T, q jobs.Queue) {
 	}
 	var mu sync.Mutex
 	seen := map[string]int{}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				l, err := q.Take(ctx)
-				cancel()
 				if err != nil {
 					return
 				}
 				mu.Lock()
 				seen[l.ID()]++
+				last := len(seen) == n
 				mu.Unlock()
 				if err := l.Consume(t.Context()); err != nil {
 					t.Errorf("consume: %v", err)
+				}
+				if last { // but who takes one twice may be about to
+					time.AfterFunc(500*time.Millisecond, cancel)
 				}
 			}
 		})
@@ -132,25 +146,25 @@ func oneTaker(t *testing.T, q jobs.Queue) {
 }
 
 func waiting(t *testing.T, q jobs.Queue) {
-	got := make(chan jobs.Lock)
+	got := make(chan jobs.Lock, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
 	for range 3 {
-		go func() {
-			l, err := q.Take(t.Context())
-			if err != nil {
+		all.Go(func() {
+			if l, err := q.Take(ctx); err == nil {
+				got <- l
+			} else if ctx.Err() == nil {
 				t.Errorf("take: %v", err)
 			}
-			got <- l
-		}()
+		})
 	}
 	for i := range 3 {
 		time.Sleep(20 * time.Millisecond)
-		began := time.Now()
 		put(t, q, fmt.Sprint("job/", i), 100)
 		select {
 		case l := <-got:
-			if took := time.Since(began); took > patience/2 {
-				t.Errorf("a waiting taker got its entry after %v", took)
-			}
 			consume(t, l)
 		case <-time.After(patience):
 			t.Fatal("a waiting taker got nothing")
@@ -180,8 +194,9 @@ func release(t *testing.T, q jobs.Queue) {
 func pause(t *testing.T, q jobs.Queue) {
 	put(t, q, "job/a", 100)
 	l := take(t, q)
+	const rest = 3 * time.Second
 	began := time.Now()
-	if err := l.Release(t.Context(), 300*time.Millisecond); err != nil {
+	if err := l.Release(t.Context(), rest); err != nil {
 		t.Fatal(err)
 	}
 	put(t, q, "job/b", 200)
@@ -191,7 +206,7 @@ func pause(t *testing.T, q jobs.Queue) {
 	}
 	consume(t, other)
 	l = take(t, q)
-	if took := time.Since(began); took < 300*time.Millisecond || l.ID() != "job/a" {
+	if took := time.Since(began); took < rest || l.ID() != "job/a" {
 		t.Errorf("took %s after %v, want job/a after its pause", l.ID(), took)
 	}
 	consume(t, l)

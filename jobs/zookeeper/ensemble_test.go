@@ -3,6 +3,7 @@ package zookeeper
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -46,22 +47,29 @@ func classPath(t testing.TB) string {
 	return jar
 }
 
+// freePorts gives ports below those that the system gives to connections: none
+// is taken before its server has it.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 10_000 {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatalf("there are only %d free ports", len(ports))
+	return nil
 }
 
-// tick is ZooKeeper's unit of time here; a session is 2 to 20 of them.
-const tick = 300 * time.Millisecond
+// tick is ZooKeeper's unit of time here; a session is 2 to 20 of them. Those of
+// the tests are long, so that a slow machine is no silence.
+const tick = time.Second
 
 // startEnsemble starts n servers and waits until they serve.
 func startEnsemble(t testing.TB, n int) *ensemble {
@@ -108,7 +116,7 @@ func (e *ensemble) start(i int) {
 	e.t.Helper()
 	data := filepath.Join(e.dir, fmt.Sprint(i+1))
 	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false",
-		"-Dzookeeper.4lw.commands.whitelist=*", "-Dzookeeper.jmx.log4j.disable=true",
+		"-Dzookeeper.4lw.commands.whitelist=*", "-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.forceSync=no", // no test switches the machine off
 		"-cp", classPath(e.t), "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(data, "zoo.cfg"))
 	log, err := os.Create(filepath.Join(data, "log"))
 	if err != nil {
@@ -133,12 +141,12 @@ func (e *ensemble) kill(i int) {
 
 // mode asks a server what it is: standalone, leader, follower, or "".
 func mode(host string) string {
-	c, err := net.DialTimeout("tcp", host, time.Second)
+	c, err := net.DialTimeout("tcp", host, 5*time.Second)
 	if err != nil {
 		return ""
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * time.Second))
+	c.SetDeadline(time.Now().Add(5 * time.Second))
 	io.WriteString(c, "srvr")
 	b, _ := io.ReadAll(c)
 	_, rest, ok := strings.Cut(string(b), "\nMode: ")
@@ -151,7 +159,7 @@ func mode(host string) string {
 
 func (e *ensemble) await(host string) {
 	e.t.Helper()
-	for end := time.Now().Add(time.Minute); mode(host) == ""; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); mode(host) == ""; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			e.t.Fatalf("ZooKeeper at %s does not come up", host)
 		}
@@ -161,7 +169,7 @@ func (e *ensemble) await(host string) {
 // raw is a client of the library alone.
 func (e *ensemble) raw(t testing.TB) *zk.Conn {
 	t.Helper()
-	c, _, err := zk.Connect(e.hosts, 4*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}))
+	c, _, err := zk.Connect(e.hosts, 20*tick, zk.WithLogInfo(false), zk.WithLogger(silent{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,10 +203,10 @@ func (e *ensemble) wipe(t testing.TB) {
 	}
 }
 
-// open gives a client with a short session.
+// open gives a client.
 func (e *ensemble) open(t testing.TB) *Client {
 	t.Helper()
-	c, err := Open(Options{Hosts: e.hosts, Timeout: 5 * tick})
+	c, err := Open(Options{Hosts: e.hosts, Timeout: 20 * tick})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import time
 
 from kazoo.client import KazooClient
 
-client = KazooClient(sys.argv[1], timeout=10)
+client = KazooClient(sys.argv[1], timeout=20)
 client.start()
 log = open(sys.argv[2], "a", buffering=1)
 stop = threading.Event()
