@@ -21,6 +21,8 @@ var (
 	ErrExpect = errors.New("streams: length is not the expected one")
 	// ErrGeneration: the stream was reset since the generation asked for.
 	ErrGeneration = errors.New("streams: generation is gone")
+	// ErrTrimmed: the bytes were given up; State says where the stream begins.
+	ErrTrimmed = errors.New("streams: bytes were trimmed")
 	// ErrHole: bytes of the range were lost to a damaged file.
 	ErrHole = errors.New("streams: bytes were lost to damage")
 	// ErrName: a stream's name is empty, too long, or reserved.
@@ -90,7 +92,8 @@ type Result struct {
 // A State is what a stream is at one moment. Only durable bytes count.
 type State struct {
 	Generation uint64
-	Length     int64
+	Begin      int64     // offset of the first byte that was not trimmed
+	Length     int64     // offset of the end; a trim does not change it
 	Records    int64     // appends in this generation
 	Modified   time.Time // of the last append
 }
@@ -104,6 +107,10 @@ type Chunk struct {
 	Log     bool   `json:"log"`    // still in the shared log
 	CRC32C  string `json:"crc32c,omitempty"`
 	SHA256  string `json:"sha256,omitempty"`
+	// Since and Until are the times of its first and last append; zero where
+	// they are not known: in the log, and of what weir kept before it noted them.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // An Upload is what Stream.Upload kept.

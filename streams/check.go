@@ -37,8 +37,8 @@ type Finding struct {
 type Report struct {
 	Condition Condition `json:"condition"`
 	Streams   int       `json:"streams"`
-	Records   int64     `json:"records"` // appends of all present generations
-	Bytes     int64     `json:"bytes"`
+	Records   int64     `json:"records"`  // appends of all present generations
+	Bytes     int64     `json:"bytes"`    // that were not trimmed
 	Chunks    int       `json:"chunks"`   // chunk files
 	Segments  int       `json:"segments"` // of the log that are not folded
 	Keys      int       `json:"keys"`
@@ -118,8 +118,8 @@ func (c *checker) log(l *loaded) {
 func (c *checker) stream(st *Stream) {
 	c.r.Streams++
 	c.r.Records += st.records
-	c.r.Bytes += st.durable.length
-	for off := int64(0); off < st.durable.length; {
+	c.r.Bytes += st.durable.length - st.start
+	for off := st.start; off < st.durable.length; {
 		pl := st.locate(off)
 		if pl.file == "" && pl.segment == 0 {
 			c.found(Finding{Condition: Damaged, Stream: st.name, Generation: st.durable.generation, Offset: off, Length: pl.offset + pl.length - off,

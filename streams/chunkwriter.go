@@ -17,6 +17,7 @@ type foldRecord struct {
 	offset     int64
 	length     int64
 	generation uint64
+	time       int64  // of its batch, in ns
 	pos        uint32 // of its bytes in the segment
 	stream     uint32
 	appends    uint32
@@ -60,7 +61,7 @@ func (f *folder) newWriter(id uint32, piece *vfs.Piece) (*chunkWriter, error) {
 		w.cur = st.chunks[n-1]
 		w.started = true
 	}
-	w.entry = entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, drop: st.dropping}
+	w.entry = entry{id: st.id, named: !st.listed, name: st.name, label: st.label, generation: w.generation, modified: st.modified, begin: st.start, drop: st.dropping}
 	return w, nil
 }
 
@@ -117,6 +118,10 @@ func (w *chunkWriter) add(r *foldRecord, data foldData) error {
 	if err := w.copy(r, data); err != nil {
 		return err
 	}
+	if w.cur.records == 0 {
+		w.cur.since = r.time
+	}
+	w.cur.until = max(w.cur.until, r.time)
 	w.cur.records += int64(r.appends)
 	w.dirty = true
 	if w.cur.length >= w.f.s.o.ChunkBytes {
@@ -292,7 +297,7 @@ func (w *chunkWriter) upload(r *foldRecord) error {
 		return err
 	}
 	s.handles.forget(from)
-	w.cur = chunk{offset: r.offset, length: r.length, records: int64(r.appends), crc: r.upload.crc, sha: &r.upload.sha, sealed: true}
+	w.cur = chunk{offset: r.offset, length: r.length, records: int64(r.appends), since: r.time, until: r.time, crc: r.upload.crc, sha: &r.upload.sha, sealed: true}
 	w.dirty = true
 	return w.end()
 }

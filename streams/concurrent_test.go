@@ -184,7 +184,7 @@ func TestPinnedSegment(t *testing.T) {
 	st := mustCreate(t, s, "a")
 	want := identified(1, 3000)
 	mustAppend(t, s, Record{Stream: st, Data: want})
-	pl, seg, err := st.find(1, 0)
+	pl, seg, err := st.find(1, 0, false)
 	if err != nil || seg == nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestPinnedSegment(t *testing.T) {
 		}
 	}
 	churn()
-	if now, _, _ := st.find(1, 0); now.segment != 0 {
+	if now, _, _ := st.find(1, 0, false); now.segment != 0 {
 		t.Fatal("the test wants the bytes folded")
 	}
 	got := make([]byte, len(want))

@@ -126,22 +126,27 @@ func (st *Stream) unlog(segment uint32) {
 	st.uploads = append([]logUpload(nil), st.uploads[n:]...)
 }
 
-// dropOld deletes the chunk files of generations before the given one, which
-// the manifest no longer has.
+// dropOld deletes the chunk files that the manifest no longer has: of
+// generations before the given one, and of what was trimmed of it.
 func (s *Store) dropOld(st *Stream, generation uint64) {
+	first := st.firstFile()
 	dir := s.chunkDir(st.name)
 	names, err := s.o.FS.List(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
+	removed := false
 	for _, name := range names {
-		if g, _, ok := parseChunkName(name); ok && g < generation {
-			s.handles.forget(path.Join(dir, name))
-			s.o.FS.Remove(path.Join(dir, name))
+		if g, offset, ok := parseChunkName(name); ok && (g < generation || g == generation && offset < first) {
+			err = errors.Join(err, s.handles.remove(path.Join(dir, name)))
+			removed = true
 		}
 	}
+	if removed {
+		err = errors.Join(err, s.o.FS.SyncDir(dir))
+	}
 	st.mu.Lock()
-	if st.durable.generation == generation {
+	if st.durable.generation == generation && err == nil {
 		st.dropping = false
 	}
 	st.mu.Unlock()

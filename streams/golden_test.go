@@ -2,6 +2,7 @@ package streams
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,7 +13,7 @@ import (
 	"weir/internal/vfs"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write testdata/v1 anew; only for a format that was never released")
+var rewrite = flag.Bool("rewrite", false, "write testdata/v2 anew; only for a format that was never released")
 
 // goldenRecord is the i-th append of the stores in testdata.
 func goldenRecord(s *Store, t *testing.T, i int) Record {
@@ -47,6 +48,9 @@ func goldenBytes(s *Store, t *testing.T, n int) map[string][]byte {
 	return want
 }
 
+// goldenBegins is where streams of testdata/v2 were trimmed to.
+var goldenBegins = map[string]int64{"plain": 9000, "näme/with %": 8480}
+
 func writeGolden(t *testing.T, dir string) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -59,6 +63,9 @@ func writeGolden(t *testing.T, dir string) {
 		if err := waitFolded(s); err != nil {
 			t.Fatal(err)
 		}
+		for name, begin := range goldenBegins {
+			mustTrim(t, s, Cut{Stream: mustCreate(t, s, name), Generation: 1, Before: begin * int64(half+1) / 2})
+		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -66,59 +73,78 @@ func writeGolden(t *testing.T, dir string) {
 }
 
 // TestGolden opens folders that earlier versions wrote: all bytes, labels and
-// keys are there, and the store goes on.
+// keys are there, and the store goes on, in the present format.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	if *rewrite {
-		writeGolden(t, filepath.Join("testdata", "v1"))
+		writeGolden(t, filepath.Join("testdata", "v2"))
 	}
+	t.Run("v1", func(t *testing.T) { golden(t, "v1", nil) })
+	t.Run("v2", func(t *testing.T) { golden(t, "v2", goldenBegins) })
+}
+
+func golden(t *testing.T, version string, begins map[string]int64) {
 	mem := vfs.NewMem(1 << 40)
-	copyFolder(t, mem, filepath.Join("testdata", "v1"), "data")
+	copyFolder(t, mem, filepath.Join("testdata", version), "data")
 	if r, err := Check("data", goldenOptions(mem), true); err != nil || r.Condition != Clean || r.Segments == 0 || r.Chunks == 0 {
 		t.Fatalf("%+v %v", r, err)
 	}
 	s := mustOpen(t, "data", goldenOptions(mem))
-	defer s.Close()
+	defer func() { s.Close() }()
 	if r := s.Stats().Recovery; !r.Clean {
 		t.Fatalf("%+v", r)
 	}
-	for name, want := range goldenBytes(s, t, goldenRecords) {
-		st, ok := s.Stream(name)
-		if !ok || st.Label() != "golden" || !bytes.Equal(readAll(t, st), want) {
-			t.Fatalf("%q differs", name)
+	same := func() {
+		t.Helper()
+		for name, want := range goldenBytes(s, t, goldenRecords) {
+			st, ok := s.Stream(name)
+			if begin := begins[name]; !ok || st.Label() != "golden" || st.State().Begin != begin || !bytes.Equal(readAll(t, st), want[begin:]) {
+				t.Fatalf("%q differs", name)
+			}
 		}
 	}
+	same()
 	for i := range goldenRecords {
 		if res := mustAppend(t, s, goldenRecord(s, t, i)); !res.Duplicate {
 			t.Fatalf("append %d was stored again", i)
 		}
 	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, "data", goldenOptions(mem))
+	same()
 	mustAppend(t, s, goldenRecord(s, t, goldenRecords))
 }
 
 // TestNewerFormat: a folder of a version to come is refused, not guessed at.
 func TestNewerFormat(t *testing.T) {
 	t.Parallel()
-	mem := vfs.NewMem(1 << 40)
-	s := mustOpen(t, "data", small(mem))
-	mustAppend(t, s, Record{Stream: mustCreate(t, s, "a"), Data: []byte("x")})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	h := segHeader{generation: 9}.encode()
-	h[8] = segmentVersion + 1
-	putHeaderCRC(h)
-	f, err := mem.OpenFile("data/log/00000001.seg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt(h, 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open("data", small(mem)); err == nil {
-		t.Fatal("opened")
-	} else {
-		t.Log(err)
+	segment := segHeader{generation: 9}.encode()
+	segment[8] = segmentVersion + 1
+	putHeaderCRC(segment)
+	manifest := (&frame{kind: frameStart}).encode()
+	manifest[3]++
+	for name, b := range map[string][]byte{"log/00000001.seg": segment, "manifest/00000001.copy": manifest} {
+		mem := vfs.NewMem(1 << 40)
+		s := mustOpen(t, "data", small(mem))
+		mustAppend(t, s, Record{Stream: mustCreate(t, s, "a"), Data: []byte("x")})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := mem.OpenFile("data/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open("data", small(mem)); !errors.Is(err, errVersion) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Check("data", small(mem), false); !errors.Is(err, errVersion) {
+			t.Errorf("check of %s: %v", name, err)
+		}
 	}
 }
 

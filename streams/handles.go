@@ -1,7 +1,10 @@
 package streams
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/golang-lru/v2"
@@ -16,6 +19,7 @@ const openFiles = 256
 type handles struct {
 	fs    vfs.FS
 	cache *lru.Cache[string, *handle]
+	mu    sync.RWMutex // held shared while a file is opened and put into the cache
 }
 
 // A handle is closed when the cache and all readers are done with it.
@@ -52,13 +56,10 @@ func (f *handle) use() bool {
 func (h *handles) readAt(name string, p []byte, at int64) error {
 	f, ok := h.cache.Get(name)
 	if !ok || !f.use() {
-		file, err := h.fs.Open(name)
-		if err != nil {
+		var err error
+		if f, err = h.open(name); err != nil {
 			return err
 		}
-		f = &handle{File: file}
-		f.users.Store(2)
-		h.cache.Add(name, f)
 	}
 	defer f.release()
 	n, err := f.ReadAt(p, at)
@@ -71,6 +72,33 @@ func (h *handles) readAt(name string, p []byte, at int64) error {
 	return err
 }
 
+// open opens a file for the cache and for one reader.
+func (h *handles) open(name string) (*handle, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	file, err := h.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &handle{File: file}
+	f.users.Store(2)
+	h.cache.Add(name, f)
+	return f, nil
+}
+
 func (h *handles) forget(name string) { h.cache.Remove(name) }
+
+// remove deletes a file; once its last reader is done the disk has its space
+// again, for no open file of it stays in the cache.
+func (h *handles) remove(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.fs.Remove(name)
+	h.cache.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
 
 func (h *handles) close() { h.cache.Purge() }

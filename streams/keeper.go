@@ -2,7 +2,7 @@ package streams
 
 import "time"
 
-// keeperLoop folds full segments and keeps a spare one.
+// keeperLoop folds full segments, keeps a spare one, and trims streams.
 func (s *Store) keeperLoop() {
 	defer close(s.kept)
 	backoff := time.Duration(0)
@@ -22,6 +22,8 @@ func (s *Store) keeperLoop() {
 		case <-s.stop:
 			return
 		case <-s.wake:
+		case t := <-s.trims:
+			s.trim(t)
 		case <-again:
 		}
 	}
@@ -32,6 +34,8 @@ func (s *Store) keep() error {
 		select {
 		case <-s.stop:
 			return nil
+		case t := <-s.trims:
+			s.trim(t)
 		default:
 		}
 		// First a free segment, so that no commit has to make one meanwhile. A

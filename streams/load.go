@@ -126,7 +126,8 @@ func (s *Store) loadEntry(e *entry) *Stream {
 		st.begin(e.generation)
 	}
 	st.exists, st.listed, st.dropping = true, true, e.drop
-	st.chunks = mergeChunks(st.chunks, e.chunks)
+	st.start = max(st.start, e.begin)
+	st.chunks, _ = cutChunks(mergeChunks(st.chunks, e.chunks), st.start)
 	st.durable.length, st.records, st.modified = e.length, e.records, e.modified
 	st.folded = fold{e.length, e.records}
 	return st

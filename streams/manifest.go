@@ -9,24 +9,30 @@ import (
 // A manifest frame is a header of 16 bytes and a payload; docs/format/streams.md
 // draws both.
 const (
-	frameMagic  = 0x3146_4d57 // "WMF1"
-	frameHeader = 16
+	frameMagic   = 0x0046_4d57 // "WMF", then the version as a digit
+	frameVersion = 2
+	frameHeader  = 16
 )
+
+// newerVersions are digits of frames that a weir to come may write.
+const newerVersions = 9
 
 const (
 	frameBase  = iota + 1 // a part of the base
 	frameStart            // the last part of the base: the manifest is whole
-	frameDelta            // what a fold changed
+	frameDelta            // what a fold or a trim changed
 )
 
 const (
-	entryNamed = 1 << iota // the name and the label follow
-	entryDrop              // files of older generations may be left
+	entryNamed   = 1 << iota // the name and the label follow
+	entryDrop                // files that no longer count may be left
+	entryTrimmed             // the beginning follows
 )
 
 const (
 	chunkSealed = 1 << iota
 	chunkHashed
+	chunkTimed
 )
 
 // A manifestState is what the manifest says about the store as a whole.
@@ -54,6 +60,7 @@ type entry struct {
 	length      int64
 	records     int64
 	modified    int64
+	begin       int64 // what lies before it was trimmed
 	chunks      []chunk
 }
 
@@ -82,7 +89,7 @@ func (f *frame) encode() []byte {
 		b = f.entries[i].append(b)
 	}
 	le := binary.LittleEndian
-	le.PutUint32(b, frameMagic)
+	le.PutUint32(b, frameMagic|('0'+frameVersion)<<24)
 	le.PutUint64(b[8:], uint64(len(b)-frameHeader))
 	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
 	return b
@@ -97,6 +104,9 @@ func (e *entry) append(b []byte) []byte {
 	if e.drop {
 		flags |= entryDrop
 	}
+	if e.begin > 0 {
+		flags |= entryTrimmed
+	}
 	put(int64(e.id))
 	b = append(b, flags)
 	if e.named {
@@ -109,6 +119,9 @@ func (e *entry) append(b []byte) []byte {
 	put(e.length)
 	put(e.records)
 	put(e.modified)
+	if e.begin > 0 {
+		put(e.begin)
+	}
 	put(int64(len(e.chunks)))
 	for i := range e.chunks {
 		b = e.chunks[i].append(b)
@@ -124,6 +137,9 @@ func (c *chunk) append(b []byte) []byte {
 	if c.sha != nil {
 		flags |= chunkHashed
 	}
+	if c.until > 0 {
+		flags |= chunkTimed
+	}
 	b = append(b, flags)
 	for _, v := range []int64{c.offset, c.length, c.records} {
 		b = binary.AppendUvarint(b, uint64(v))
@@ -132,26 +148,32 @@ func (c *chunk) append(b []byte) []byte {
 	if c.sha != nil {
 		b = append(b, c.sha[:]...)
 	}
+	if c.until > 0 {
+		b = binary.AppendUvarint(b, uint64(c.since))
+		b = binary.AppendUvarint(b, uint64(c.until-c.since))
+	}
 	return b
 }
 
 var errFrame = errors.New("malformed manifest frame")
 
-// splitFrame checks the frame at the beginning of b and gives its payload.
-func splitFrame(b []byte) (payload, rest []byte, ok bool) {
+// splitFrame checks the frame at the beginning of b and gives its payload and
+// its version, 0 when it is not whole.
+func splitFrame(b []byte) (payload, rest []byte, version int) {
 	le := binary.LittleEndian
-	if len(b) < frameHeader || le.Uint32(b) != frameMagic {
-		return nil, nil, false
+	if len(b) < frameHeader || le.Uint32(b)&0xff_ffff != frameMagic {
+		return nil, nil, 0
 	}
+	version = int(b[3]) - '0'
 	n := le.Uint64(b[8:])
-	if n > uint64(len(b)-frameHeader) {
-		return nil, nil, false
+	if version < 1 || version > newerVersions || n > uint64(len(b)-frameHeader) {
+		return nil, nil, 0
 	}
 	end := frameHeader + int(n)
 	if crc32.Checksum(b[8:end], castagnoli) != le.Uint32(b[4:]) {
-		return nil, nil, false
+		return nil, nil, 0
 	}
-	return b[frameHeader:end], b[end:], true
+	return b[frameHeader:end], b[end:], version
 }
 
 // A decoder takes values off a payload; after the first failure bad stays set.
@@ -219,12 +241,17 @@ func (e *entry) decode(d *decoder) {
 	e.id = uint32(d.uint())
 	flags := d.byte()
 	e.named, e.drop = flags&entryNamed != 0, flags&entryDrop != 0
+	d.bad = d.bad || flags > entryNamed|entryDrop|entryTrimmed
 	if e.named {
 		e.name = string(d.take(d.uint()))
 		e.label = string(d.take(d.uint()))
 	}
 	e.generation = uint64(d.uint())
 	e.length, e.records, e.modified = d.uint(), d.uint(), d.uint()
+	if flags&entryTrimmed != 0 {
+		e.begin = d.uint()
+	}
+	d.bad = d.bad || e.begin < 0 || e.begin > e.length
 	e.chunks = make([]chunk, d.count(8))
 	for i := range e.chunks {
 		e.chunks[i].decode(d)
@@ -238,18 +265,21 @@ func (c *chunk) decode(d *decoder) {
 	if b := d.take(4); b != nil {
 		c.crc = binary.LittleEndian.Uint32(b)
 	}
-	if flags&chunkHashed == 0 {
-		return
+	if flags&chunkHashed != 0 {
+		if b := d.take(32); b != nil {
+			c.sha = (*[32]byte)(append([]byte(nil), b...))
+		}
 	}
-	if b := d.take(32); b != nil {
-		c.sha = (*[32]byte)(append([]byte(nil), b...))
+	if flags&chunkTimed != 0 {
+		c.since = d.uint()
+		c.until = c.since + d.uint()
 	}
-	if c.offset < 0 || c.length < 0 || c.records < 0 {
+	if c.offset < 0 || c.length < 0 || c.records < 0 || flags > chunkSealed|chunkHashed|chunkTimed {
 		d.bad = true
 	}
 }
 
-// merge replaces the tail of old from the first of chunks on.
+// mergeChunks replaces the tail of old from the first of chunks on.
 func mergeChunks(old, chunks []chunk) []chunk {
 	if len(chunks) == 0 {
 		return old
@@ -259,4 +289,17 @@ func mergeChunks(old, chunks []chunk) []chunk {
 		n--
 	}
 	return append(old[:n:n], chunks...)
+}
+
+// cutChunks gives the chunks that are not wholly before a stream's beginning,
+// and those that are.
+func cutChunks(chunks []chunk, begin int64) (kept, gone []chunk) {
+	n := 0
+	for n < len(chunks) && chunks[n].offset+chunks[n].length <= begin {
+		n++
+	}
+	if n == 0 {
+		return chunks, nil
+	}
+	return append([]chunk(nil), chunks[n:]...), chunks[:n:n]
 }

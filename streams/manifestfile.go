@@ -151,7 +151,7 @@ func (m *manifestFile) resume(r readManifest) error {
 		}
 	}
 	m.base, m.pos = r.base, r.end
-	if !r.equal || r.number != r.newest {
+	if !r.equal || r.number != r.newest || r.version < frameVersion {
 		m.abandon() // what comes next begins a new manifest
 	}
 	return m.fs.SyncDir(m.dir)
@@ -177,6 +177,7 @@ type readManifest struct {
 	state     manifestState
 	frames    []frame
 	base, end int64
+	version   int        // of the last frame
 	equal     bool       // the two copies are the same, and whole
 	damage    []badRange // what neither copy has whole
 }
@@ -192,6 +193,9 @@ func loadManifest(fsys vfs.FS, dir string) (readManifest, error) {
 				return readManifest{}, fmt.Errorf("read the manifest: %w", err)
 			}
 			copies[kind] = b
+			if _, _, version := splitFrame(b); version > frameVersion {
+				return readManifest{}, fmt.Errorf("read the manifest: format %d: %w", version, errVersion)
+			}
 		}
 		m := parseManifest(copies[0], copies[1])
 		m.newest = numbers[len(numbers)-1]
@@ -214,9 +218,9 @@ func parseManifest(a, b []byte) readManifest {
 	m := readManifest{equal: bytes.Equal(a, b)}
 	longest := int64(max(len(a), len(b)))
 	for at := int64(0); at < longest; {
-		f, n := frameAt(a, at)
+		f, n, version := frameAt(a, at)
 		if n == 0 {
-			f, n = frameAt(b, at)
+			f, n, version = frameAt(b, at)
 		}
 		if n == 0 {
 			m.equal = false
@@ -229,7 +233,7 @@ func parseManifest(a, b []byte) readManifest {
 			continue
 		}
 		at += n
-		m.end, m.state = at, f.state
+		m.end, m.state, m.version = at, f.state, version
 		m.frames = append(m.frames, f)
 		if f.kind == frameStart || f.kind == frameDelta && m.base == 0 {
 			m.base = at
@@ -238,26 +242,27 @@ func parseManifest(a, b []byte) readManifest {
 	return m
 }
 
-// frameAt decodes the frame at a position and gives its size, 0 when it is not whole.
-func frameAt(b []byte, at int64) (frame, int64) {
+// frameAt decodes the frame at a position and gives its size, 0 when it is not
+// whole, and its version.
+func frameAt(b []byte, at int64) (f frame, size int64, version int) {
 	if at >= int64(len(b)) {
-		return frame{}, 0
+		return frame{}, 0, 0
 	}
-	payload, rest, ok := splitFrame(b[at:])
-	if !ok {
-		return frame{}, 0
+	payload, rest, version := splitFrame(b[at:])
+	if version == 0 {
+		return frame{}, 0, 0
 	}
 	f, err := decodeFrame(payload)
 	if err != nil {
-		return frame{}, 0
+		return frame{}, 0, 0
 	}
-	return f, int64(len(b)) - int64(len(rest)) - at
+	return f, int64(len(b)) - int64(len(rest)) - at, version
 }
 
 // nextFrame gives where the next whole frame of either copy begins, or -1.
 func nextFrame(a, b []byte, from int64) int64 {
 	best := int64(-1)
-	magic := binary.LittleEndian.AppendUint32(nil, frameMagic)
+	magic := binary.LittleEndian.AppendUint32(nil, frameMagic)[:3]
 	for _, c := range [][]byte{a, b} {
 		for at := from; at < int64(len(c)) && (best < 0 || at < best); at++ {
 			i := bytes.Index(c[at:], magic)
@@ -265,7 +270,7 @@ func nextFrame(a, b []byte, from int64) int64 {
 				break
 			}
 			at += int64(i)
-			if _, n := frameAt(c, at); n > 0 && (best < 0 || at < best) {
+			if _, n, _ := frameAt(c, at); n > 0 && (best < 0 || at < best) {
 				best = at
 			}
 		}

@@ -25,6 +25,7 @@ type model struct {
 	bytes map[string][]byte
 	gen   map[string]uint64
 	recs  map[string]int64
+	begin map[string]int64
 	keys  map[string]map[Key]Result
 }
 
@@ -82,7 +83,7 @@ func (m *model) apply(r *Record) (Result, error) {
 		m.gen[name] = 1
 	} else if r.Reset {
 		m.gen[name]++
-		m.bytes[name], m.recs[name] = nil, 0
+		m.bytes[name], m.recs[name], m.begin[name] = nil, 0, 0
 	}
 	res := Result{Generation: m.gen[name], Offset: int64(len(m.bytes[name]))}
 	m.bytes[name] = append(m.bytes[name], r.Data...)
@@ -166,12 +167,55 @@ func (m *model) restart(t *rapid.T) {
 	}
 }
 
+// trim cuts some streams at once, anywhere; what the log has stays.
+func (m *model) trim(t *rapid.T) {
+	if rapid.Bool().Draw(t, "wait") {
+		if err := waitFolded(m.s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var cuts []Cut
+	for range rapid.IntRange(1, 3).Draw(t, "cuts") {
+		st := m.stream()
+		c := Cut{Stream: st, Generation: st.State().Generation, Before: rapid.Int64Range(0, int64(len(m.bytes[st.name]))+10).Draw(t, "before")}
+		c.Seal = rapid.Bool().Draw(t, "seal")
+		if rapid.IntRange(0, 8).Draw(t, "old") == 0 {
+			c.Generation--
+		}
+		cuts = append(cuts, c)
+	}
+	if err := m.s.Trim(context.Background(), cuts); err != nil {
+		t.Fatal(err)
+	}
+	most := map[string]int64{}
+	for _, c := range cuts {
+		if c.Generation == c.Stream.State().Generation {
+			most[c.Stream.name] = max(most[c.Stream.name], c.Before)
+		}
+	}
+	for _, c := range cuts {
+		name, now := c.Stream.name, c.Stream.State().Begin
+		if was := m.begin[name]; now < was || now > max(was, most[name]) {
+			t.Fatalf("%q begins at %d, was %d, cuts %+v", name, now, was, cuts)
+		}
+	}
+	for _, c := range cuts {
+		m.begin[c.Stream.name] = c.Stream.State().Begin
+	}
+}
+
 func (m *model) read(t *rapid.T) {
 	st := m.stream()
 	want := m.bytes[st.name]
 	off := rapid.Int64Range(0, int64(len(want))).Draw(t, "from")
 	p := make([]byte, rapid.IntRange(1, 3000).Draw(t, "n"))
 	n, err := st.ReadAt(st.State().Generation, p, off)
+	if off < m.begin[st.name] {
+		if n != 0 || !errors.Is(err, ErrTrimmed) {
+			t.Fatalf("read at %d of a stream that begins at %d: %d %v", off, m.begin[st.name], n, err)
+		}
+		return
+	}
 	if !bytes.Equal(p[:n], want[off:min(off+int64(len(p)), int64(len(want)))]) || (err == io.EOF) != (n < len(p)) {
 		t.Fatalf("read of %d at %d of %d: %d %v", len(p), off, len(want), n, err)
 	}
@@ -190,19 +234,23 @@ func (m *model) check(t *rapid.T) {
 			t.Fatalf("no %q", name)
 		}
 		state := st.State()
-		if state.Length != int64(len(want)) || state.Generation != m.gen[name] || state.Records != m.recs[name] || st.Label() != "label" {
+		begin := m.begin[name]
+		if state.Begin != begin || state.Length != int64(len(want)) || state.Generation != m.gen[name] || state.Records != m.recs[name] || st.Label() != "label" {
 			t.Fatalf("%q: %+v, want %d bytes, generation %d, %d records", name, state, len(want), m.gen[name], m.recs[name])
 		}
-		r, err := st.Reader(state.Generation, 0, state.Length)
+		r, err := st.Reader(state.Generation, begin, state.Length)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, want) {
+		if err != nil || !bytes.Equal(got, want[begin:]) {
 			t.Fatalf("%q: bytes differ: %v", name, err)
 		}
-		at, recs := int64(0), int64(0)
-		for _, c := range st.Chunks() {
+		at, recs := begin, int64(0)
+		for i, c := range st.Chunks() {
+			if i == 0 && c.Offset <= begin && c.Offset+c.Length > begin {
+				at = c.Offset // the beginning is inside of its file
+			}
 			if c.Offset != at {
 				t.Fatalf("%q: chunks have a gap at %d", name, at)
 			}
@@ -220,11 +268,11 @@ func (m *model) check(t *rapid.T) {
 }
 
 // TestModel compares a store with a map through appends, uploads, resets,
-// restarts and power cuts, under options that fold all the time.
+// trims, restarts and power cuts, under options that fold all the time.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{t: t, mem: vfs.NewMem(1 << 40), bytes: map[string][]byte{}, gen: map[string]uint64{}, recs: map[string]int64{}, keys: map[string]map[Key]Result{}}
+		m := &model{t: t, mem: vfs.NewMem(1 << 40), bytes: map[string][]byte{}, gen: map[string]uint64{}, recs: map[string]int64{}, begin: map[string]int64{}, keys: map[string]map[Key]Result{}}
 		m.open()
 		defer func() { m.s.Close() }()
 		many := func(t *rapid.T) {
@@ -232,7 +280,7 @@ func TestModel(t *testing.T) {
 				m.append(t)
 			}
 		}
-		t.Repeat(map[string]func(*rapid.T){"append": many, "upload": m.upload, "restart": m.restart, "read": m.read, "": m.check})
+		t.Repeat(map[string]func(*rapid.T){"append": many, "upload": m.upload, "restart": m.restart, "read": m.read, "trim": m.trim, "": m.check})
 	})
 }
 

@@ -58,7 +58,7 @@ func (f *folder) scan(each func(r *foldRecord, data foldData) error) error {
 		return parseRecords(meta, b, func(r logRecord) error {
 			eachKey(&r, func(id keyID, p keyPlace) { f.keys = append(f.keys, storedKey{id, p}) })
 			rec := foldRecord{
-				upload: r.upload, offset: r.offset, length: r.length, generation: r.generation,
+				upload: r.upload, offset: r.offset, length: r.length, generation: r.generation, time: b.time,
 				pos: uint32(pos) + uint32(r.data), stream: r.stream, appends: r.appends, damaged: b.damaged,
 			}
 			var data foldData

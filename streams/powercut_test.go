@@ -7,10 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"weir/internal/vfs"
 )
@@ -57,7 +59,16 @@ type cutWorld struct {
 	acked map[string]map[uint64]Result // by stream and id
 	sizes map[uint64]int
 	tried map[string]map[uint64]bool
+	begin map[string]int64 // where a trim that was answered began the stream
+	most  map[string]int64 // where one that was tried would have
 	last  uint64
+
+	trimmed int64 // bytes that checks found gone
+}
+
+func newCutWorld(seed uint64, rng *rand.Rand) *cutWorld {
+	return &cutWorld{seed: seed, rng: rng, mem: vfs.NewMem(1 << 40), acked: map[string]map[uint64]Result{}, sizes: map[uint64]int{},
+		tried: map[string]map[uint64]bool{}, begin: map[string]int64{}, most: map[string]int64{}}
 }
 
 func (w *cutWorld) name(i int) string { return fmt.Sprintf("stream/%d", i) }
@@ -93,10 +104,48 @@ func (w *cutWorld) run(t *testing.T, n int64) *vfs.Mem {
 		rng := rand.New(rand.NewPCG(w.seed, uint64(i)))
 		wg.Go(func() { w.write(t, s, rng, cut) })
 	}
+	wg.Go(func() { w.trim(s, rand.New(rand.NewPCG(w.seed, 7)), cut) })
 	wg.Wait()
 	<-cut
 	s.Close()
 	return clone
+}
+
+// trim cuts streams at appends that were acknowledged, now and then.
+func (w *cutWorld) trim(s *Store, rng *rand.Rand, cut chan struct{}) {
+	for {
+		select {
+		case <-cut:
+			return
+		case <-s.folded.wait():
+		case <-time.After(time.Millisecond):
+		}
+		w.mu.Lock()
+		var cuts []Cut
+		for name, ids := range w.acked {
+			st, ok := s.Stream(name)
+			for _, res := range ids {
+				if ok && rng.IntN(3) == 0 {
+					cuts = append(cuts, Cut{Stream: st, Generation: 1, Before: res.Offset, Seal: rng.IntN(2) == 0})
+					w.most[name] = max(w.most[name], res.Offset)
+				}
+				break
+			}
+		}
+		w.mu.Unlock()
+		err := s.Trim(context.Background(), cuts)
+		w.mu.Lock()
+		select {
+		case <-cut: // too late to count
+		default:
+			for _, c := range cuts {
+				if state := c.Stream.State(); err == nil {
+					w.begin[c.Stream.name] = max(w.begin[c.Stream.name], state.Begin)
+				}
+			}
+		}
+		w.mu.Unlock()
+	}
 }
 
 func (w *cutWorld) write(t *testing.T, s *Store, rng *rand.Rand, cut chan struct{}) {
@@ -166,8 +215,9 @@ func (w *cutWorld) fresh(name string, rng *rand.Rand) (uint64, []byte) {
 	return id, identified(id, n)
 }
 
-// check opens what the cut left: what was acknowledged is there, nothing is
-// there twice, and a repeat of anything is answered or stored once.
+// check opens what the cut left: what was acknowledged is there, unless it was
+// trimmed, nothing is there twice, and a repeat of anything, trimmed or not, is
+// answered or stored once.
 func (w *cutWorld) check(t *testing.T) (acks int) {
 	s, err := Open("data", small(w.mem))
 	if err != nil {
@@ -179,32 +229,69 @@ func (w *cutWorld) check(t *testing.T) (acks int) {
 	}
 	for name, ids := range w.tried {
 		found := map[uint64]int64{}
+		begin := int64(0)
 		if st, ok := s.Stream(name); ok {
-			if found, err = parseIdentified(readAll(t, st)); err != nil {
+			begin = st.State().Begin
+			if found, err = parseFrom(readAll(t, st), begin); err != nil {
 				t.Fatalf("seed %d: %s: %v", w.seed, name, err)
 			}
+			w.files(t, s, st)
 		}
+		if begin < w.begin[name] || begin > w.most[name] {
+			t.Fatalf("seed %d: %s begins at %d, was trimmed to %d, asked for %d", w.seed, name, begin, w.begin[name], w.most[name])
+		}
+		w.trimmed += begin
 		for id, res := range w.acked[name] {
-			if at, ok := found[id]; !ok || at != res.Offset {
+			if at, ok := found[id]; res.Offset >= begin && (!ok || at != res.Offset) {
 				t.Fatalf("seed %d: %s: acknowledged %d at %d, found at %d %v", w.seed, name, id, res.Offset, at, ok)
 			}
 		}
 		acks += len(w.acked[name])
-		st := mustCreate(t, s, name)
+		st, trimmed := mustCreate(t, s, name), 0
 		for id := range ids {
 			at, had := found[id]
 			b := identified(id, w.sizes[id])
 			res := mustAppend(t, s, Record{Stream: st, Data: b, Key: uploadKey(workKey(id), sha256.Sum256(b))})
-			if res.Duplicate != had || had && res.Offset != at {
+			gone := !had && res.Duplicate && res.Offset < begin
+			if _, acked := w.acked[name][id]; acked && !res.Duplicate {
+				t.Fatalf("seed %d: %s: %d was acknowledged and stored again: %+v", w.seed, name, id, res)
+			}
+			if gone {
+				trimmed++
+			}
+			if res.Duplicate != had && !gone || had && res.Offset != at {
 				t.Fatalf("seed %d: %s: repeat of %d: %+v, was there %v at %d", w.seed, name, id, res, had, at)
 			}
 			w.acked[name][id] = res
 		}
-		if found, err = parseIdentified(readAll(t, st)); err != nil || len(found) != len(ids) {
-			t.Fatalf("seed %d: %s: after the repeats %d of %d appends, %v", w.seed, name, len(found), len(ids), err)
+		if found, err = parseFrom(readAll(t, st), begin); err != nil || len(found)+trimmed != len(ids) {
+			t.Fatalf("seed %d: %s: after the repeats %d of %d appends, %d of them trimmed, %v", w.seed, name, len(found), len(ids), trimmed, err)
 		}
 	}
 	return acks
+}
+
+// parseFrom is parseIdentified for a stream that begins somewhere.
+func parseFrom(b []byte, begin int64) (map[uint64]int64, error) {
+	found, err := parseIdentified(b)
+	for id := range found {
+		found[id] += begin
+	}
+	return found, err
+}
+
+// files are those of the stream that count, none from before its beginning.
+func (w *cutWorld) files(t *testing.T, s *Store, st *Stream) {
+	names, err := s.o.FS.List(s.chunkDir(st.name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	first := st.firstFile()
+	for _, name := range names {
+		if _, offset, ok := parseChunkName(name); !ok || offset < first {
+			t.Fatalf("seed %d: %s: %s is left of before %d", w.seed, st.name, name, first)
+		}
+	}
 }
 
 // TestPowerCut cuts the power at random file system calls, also in folds, in
@@ -215,13 +302,13 @@ func TestPowerCut(t *testing.T) {
 	if thorough() {
 		seeds = 300
 	}
-	var acks atomic.Int64
+	var acks, trimmed atomic.Int64
 	t.Run("seeds", func(t *testing.T) {
 		for seed := range seeds {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(seed, 99))
-				w := &cutWorld{seed: seed, rng: rng, mem: vfs.NewMem(1 << 40), acked: map[string]map[uint64]Result{}, sizes: map[uint64]int{}, tried: map[string]map[uint64]bool{}}
+				w := newCutWorld(seed, rng)
 				for range 3 {
 					clone := w.run(t, 1+rng.Int64N(2500))
 					if rng.IntN(2) == 0 { // the process was killed, and then the power goes
@@ -234,10 +321,14 @@ func TestPowerCut(t *testing.T) {
 					acks.Add(int64(w.check(t)))
 					w.mem = w.mem.CrashClone(rng)
 				}
+				trimmed.Add(w.trimmed)
 			})
 		}
 	})
-	t.Logf("%d acknowledged appends checked", acks.Load())
+	t.Logf("%d acknowledged appends checked, %d bytes trimmed", acks.Load(), trimmed.Load())
+	if trimmed.Load() == 0 {
+		t.Error("nothing was trimmed")
+	}
 }
 
 // TestKillThenPowerCut: a process dies between write and sync. The next one

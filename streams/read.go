@@ -15,7 +15,7 @@ import (
 func (st *Stream) ReadAt(generation uint64, p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := st.readRun(generation, p[done:], off+int64(done))
+		n, err := st.readRun(generation, p[done:], off+int64(done), false)
 		done += n
 		if err != nil {
 			return done, err
@@ -28,11 +28,12 @@ func (st *Stream) ReadAt(generation uint64, p []byte, off int64) (int, error) {
 // chunk file meanwhile.
 const attempts = 4
 
-// readRun reads from one run of bytes.
-func (st *Stream) readRun(generation uint64, p []byte, off int64) (int, error) {
+// readRun reads from one run of bytes; with trimmed also those before the
+// beginning whose file is there.
+func (st *Stream) readRun(generation uint64, p []byte, off int64, trimmed bool) (int, error) {
 	var err error
 	for range attempts {
-		pl, seg, ferr := st.find(generation, off)
+		pl, seg, ferr := st.find(generation, off, trimmed)
 		if ferr != nil {
 			return 0, ferr
 		}
@@ -61,7 +62,7 @@ func (st *Stream) readRun(generation uint64, p []byte, off int64) (int, error) {
 }
 
 // find gives where the byte at off is, with its segment pinned.
-func (st *Stream) find(generation uint64, off int64) (place, *segment, error) {
+func (st *Stream) find(generation uint64, off int64, trimmed bool) (place, *segment, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
@@ -71,6 +72,8 @@ func (st *Stream) find(generation uint64, off int64) (place, *segment, error) {
 		return place{}, nil, fmt.Errorf("%w: stream %q is at generation %d, not %d", ErrGeneration, st.name, st.durable.generation, generation)
 	case off < 0:
 		return place{}, nil, fmt.Errorf("streams: read %q at %d: the offset is negative", st.name, off)
+	case off < st.start && !trimmed:
+		return place{}, nil, st.trimmed(off)
 	case off >= st.durable.length:
 		return place{}, nil, io.EOF
 	}
@@ -78,15 +81,33 @@ func (st *Stream) find(generation uint64, off int64) (place, *segment, error) {
 	if pl.segment != 0 {
 		return pl, st.store.log.pin(pl.segment), nil
 	}
+	if pl.file == "" && off < st.start {
+		return place{}, nil, st.trimmed(off)
+	}
 	if pl.file == "" {
 		return place{}, nil, fmt.Errorf("%w: stream %q, %d to %d", ErrHole, st.name, pl.offset, pl.offset+pl.length)
 	}
 	return pl, nil, nil
 }
 
+// trimmed says that a byte is gone. The caller holds mu.
+func (st *Stream) trimmed(off int64) error {
+	return fmt.Errorf("%w: stream %q begins at byte %d; byte %d is gone", ErrTrimmed, st.name, st.start, off)
+}
+
 // Reader reads the bytes [off, end) of a generation. It implements
 // io.WriterTo, which hands whole files to the kernel where it can.
 func (st *Stream) Reader(generation uint64, off, end int64) (io.ReadCloser, error) {
+	return st.reader(generation, off, end, false)
+}
+
+// ChunkReader reads the bytes of a chunk, also those of its file that lie
+// before the stream's beginning, to compare their checksum.
+func (st *Stream) ChunkReader(generation uint64, c Chunk) (io.ReadCloser, error) {
+	return st.reader(generation, c.Offset, c.Offset+c.Length, true)
+}
+
+func (st *Stream) reader(generation uint64, off, end int64, trimmed bool) (io.ReadCloser, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if generation != st.durable.generation {
@@ -95,13 +116,17 @@ func (st *Stream) Reader(generation uint64, off, end int64) (io.ReadCloser, erro
 	if off < 0 || off > end || end > st.durable.length {
 		return nil, fmt.Errorf("streams: read %q: the range %d to %d is not in its %d bytes", st.name, off, end, st.durable.length)
 	}
-	return &reader{st: st, generation: generation, off: off, end: end}, nil
+	if off < st.start && !trimmed {
+		return nil, st.trimmed(off)
+	}
+	return &reader{st: st, generation: generation, off: off, end: end, trimmed: trimmed}, nil
 }
 
 type reader struct {
 	st         *Stream
 	generation uint64
 	off, end   int64
+	trimmed    bool // reads what lies before the beginning, too
 	closed     bool
 }
 
@@ -112,7 +137,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.off >= r.end {
 		return 0, io.EOF
 	}
-	n, err := r.st.readRun(r.generation, p[:min(int64(len(p)), r.end-r.off)], r.off)
+	n, err := r.st.readRun(r.generation, p[:min(int64(len(p)), r.end-r.off)], r.off, r.trimmed)
 	r.off += int64(n)
 	return n, err
 }
@@ -151,7 +176,7 @@ func (r *reader) sendFile(w io.Writer) (int64, error) {
 	if _, ok := w.(io.ReaderFrom); !ok {
 		return 0, nil
 	}
-	pl, seg, err := r.st.find(r.generation, r.off)
+	pl, seg, err := r.st.find(r.generation, r.off, r.trimmed)
 	if seg != nil {
 		seg.unpin()
 	}

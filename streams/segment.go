@@ -13,7 +13,7 @@ import (
 
 const (
 	segmentMagic   = 0x31475357 // "WSG1"
-	segmentVersion = 1
+	segmentVersion = 2          // 1 had a manifest of version 1, and nothing else was different
 	segmentHeader  = 64
 )
 
@@ -68,7 +68,7 @@ func parseSegHeader(b []byte) (segHeader, bool, error) {
 	if len(b) < segmentHeader || le.Uint32(b) != segmentMagic || le.Uint32(b[4:]) != crc32.Checksum(b[8:segmentHeader], castagnoli) {
 		return segHeader{}, false, nil
 	}
-	if v := le.Uint32(b[8:]); v != segmentVersion {
+	if v := le.Uint32(b[8:]); v == 0 || v > segmentVersion {
 		return segHeader{}, false, fmt.Errorf("segment format %d: %w", v, errVersion)
 	}
 	return segHeader{

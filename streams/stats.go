@@ -12,7 +12,7 @@ type Stats struct {
 	Streams, Records, Bytes, Duplicates, Refused int64
 	Commits                                      int64
 	CommitSeconds                                Histogram // one write and fdatasync
-	FoldedBytes, Segments                        int64
+	FoldedBytes, TrimmedBytes, Segments          int64
 	Keys                                         int64
 	Failed                                       string // why appends fail now; empty when they do not
 	FoldFailed                                   string // why the log is not moved to chunk files and grows; empty when it is
@@ -37,7 +37,7 @@ type Histogram struct {
 }
 
 type counters struct {
-	records, bytes, commits, folded atomic.Int64
+	records, bytes, commits, folded, trimmed atomic.Int64
 }
 
 // A timing is a histogram of seconds.
@@ -70,7 +70,7 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Streams: s.names.len(), Records: s.count.records.Load(), Bytes: s.count.bytes.Load(),
 		Commits: s.count.commits.Load(), CommitSeconds: s.timing.histogram(),
-		FoldedBytes: s.count.folded.Load(), Segments: int64(segments), Free: s.free.Load(),
+		FoldedBytes: s.count.folded.Load(), TrimmedBytes: s.count.trimmed.Load(), Segments: int64(segments), Free: s.free.Load(),
 	}
 	if why := s.foldFailed.Load(); why != nil {
 		st.FoldFailed = *why

@@ -59,6 +59,7 @@ type Store struct {
 
 	watch      watchers
 	wake       chan struct{}
+	trims      chan *trimming
 	stop       chan struct{}
 	kept       chan struct{}
 	committed  chan struct{}
@@ -144,7 +145,7 @@ func newStore(dir string, o Options) *Store {
 		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
 		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
 		handles: newHandles(o.FS), belts: newBelts(),
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
+		wake: make(chan struct{}, 1), trims: make(chan *trimming), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.work = sync.NewCond(&s.mu)
 	s.manifest = manifestFile{fs: o.FS, dir: path.Join(dir, "manifest"), least: o.SegmentBytes / 64}
@@ -239,11 +240,11 @@ func (s *Store) allEntries(changes []entry) []entry {
 		st.mu.Lock()
 		e := entry{
 			id: st.id, named: true, name: st.name, label: st.label, drop: st.dropping, modified: st.modified,
-			generation: st.durable.generation, length: st.folded.length, records: st.folded.records, chunks: st.chunks,
+			generation: st.durable.generation, length: st.folded.length, records: st.folded.records, begin: st.start, chunks: st.chunks,
 		}
 		if c := changed[st.id]; c != nil && c.generation == e.generation {
-			e.length, e.records, e.modified = c.length, c.records, c.modified
-			e.chunks = mergeChunks(st.chunks, c.chunks)
+			e.length, e.records, e.modified, e.begin, e.drop = c.length, c.records, c.modified, c.begin, c.drop
+			e.chunks, _ = cutChunks(mergeChunks(st.chunks, c.chunks), c.begin)
 		}
 		if st.listed || changed[st.id] != nil {
 			entries = append(entries, e)

@@ -43,10 +43,11 @@ func mustAppend(t testing.TB, s *Store, r Record) Result {
 	return res[0]
 }
 
+// readAll reads a stream from its beginning on.
 func readAll(t testing.TB, st *Stream) []byte {
 	t.Helper()
 	state := st.State()
-	r, err := st.Reader(state.Generation, 0, state.Length)
+	r, err := st.Reader(state.Generation, state.Begin, state.Length)
 	if err != nil {
 		t.Fatal(err)
 	}

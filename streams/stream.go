@@ -25,6 +25,7 @@ type Stream struct {
 	records  int64 // appends in this generation
 	modified int64 // ns
 	durable  tip
+	start    int64    // what lies before it was trimmed
 	folded   fold     // what of this generation the chunk files hold
 	chunks   []chunk  // by offset, the bytes of chunk files
 	extents  []extent // by offset, the bytes that are in the log alone
@@ -46,6 +47,7 @@ type fold struct {
 // upload covers a range of a stream, its bytes are lost.
 type chunk struct {
 	offset, length, records int64
+	since, until            int64 // times of the first and the last append, in ns; 0 is unknown
 	crc                     uint32
 	sealed                  bool
 	sha                     *[32]byte
@@ -78,7 +80,7 @@ func (st *Stream) Label() string { return st.label }
 func (st *Stream) State() State {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	s := State{Generation: st.durable.generation, Length: st.durable.length, Records: st.records}
+	s := State{Generation: st.durable.generation, Begin: st.start, Length: st.durable.length, Records: st.records}
 	if st.modified != 0 {
 		s.Modified = time.Unix(0, st.modified)
 	}
@@ -88,7 +90,7 @@ func (st *Stream) State() State {
 // begin starts a generation. The caller holds mu.
 func (st *Stream) begin(generation uint64) {
 	st.durable = tip{generation, 0}
-	st.records, st.folded = 0, fold{}
+	st.records, st.folded, st.start = 0, fold{}, 0
 	st.dropping = st.dropping || len(st.chunks)+len(st.extents)+len(st.uploads) > 0
 	st.chunks, st.extents, st.uploads = nil, nil, nil
 }
@@ -200,6 +202,12 @@ func (c *chunk) describe() Chunk {
 	d := Chunk{Offset: c.offset, Length: c.length, Records: c.records, Sealed: c.sealed, CRC32C: fmt.Sprintf("%08x", c.crc)}
 	if c.sha != nil {
 		d.SHA256 = hex.EncodeToString(c.sha[:])
+	}
+	if c.since != 0 {
+		d.Since = time.Unix(0, c.since).UTC()
+	}
+	if c.until != 0 {
+		d.Until = time.Unix(0, c.until).UTC()
 	}
 	return d
 }
