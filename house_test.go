@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"slap/promise":     {"internal/proc"},
 	"slap/requested":   {},
 	"slap/collect":     {"internal/proc", "internal/replace"},
-	"slap/node":        {"slap", "slap/supervise", "slap/promise", "slap/requested", "slap/collect", "internal/ini", "internal/proc"},
+	"slap/node":        {"slap", "slap/supervise", "slap/promise", "slap/requested", "slap/collect", "internal/ini", "internal/proc", "internal/replace"},
 	"internal/proc":    {},
 	"internal/metrics": {"forward", "policies", "streams", "arrays", "internal/httpapi", "jobs", "lake", "slap/deploy"},
 	"internal/demo":    {"arrays"},

@@ -38,6 +38,7 @@ func (n *Node) Instance(ctx context.Context, r Run) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	n.remember(computer)
 	partitions, err := choose(computer.Partitions, r.Only)
 	if err != nil {
 		return Outcome{}, err
