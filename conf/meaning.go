@@ -56,6 +56,9 @@ func (d *decoder) oneOf(path, value string, words ...string) {
 	}
 }
 
+// minBodyMemory is the least memory of bodies: one of 1 MiB must fit beside others.
+const minBodyMemory Size = 4 << 20
+
 func (d *decoder) listeners(c *Config) {
 	d.address("http.listen", c.HTTP.Listen)
 	for i, a := range c.Forward.Listen {
@@ -64,8 +67,8 @@ func (d *decoder) listeners(c *Config) {
 	if c.HTTP.MaxBody == 0 {
 		d.at("http.max_body", errors.New("is 0: write a size such as 64MiB"))
 	}
-	if c.HTTP.BodyMemory < c.HTTP.MaxBody {
-		d.at("http.body_memory", fmt.Errorf("%s is less than max_body, %s: no such body would fit", c.HTTP.BodyMemory, c.HTTP.MaxBody))
+	if c.HTTP.BodyMemory < minBodyMemory {
+		d.at("http.body_memory", fmt.Errorf("%s is too little: write %s or more", c.HTTP.BodyMemory, minBodyMemory))
 	}
 	d.tls("http.tls", c.HTTP.TLS)
 	d.tls("forward.tls", c.Forward.TLS)

@@ -97,6 +97,12 @@ type Batch struct {
 	// with Raw the bytes of a body of which nothing is known.
 	Entries []byte
 	Raw     bool
+	// Body, when it is set, stands for Entries, with Raw: it is read in bounded
+	// memory. The caller discards it after Keep.
+	Body *streams.Staged
+	// Take is asked before memory is used for more than a little of a Body, in
+	// bytes; its error refuses the batch. nil is never asked.
+	Take func(bytes int64) error
 	// Framed says that Entries are one frame of the forward protocol, for a
 	// policy that checks the envelope alone.
 	Framed  bool

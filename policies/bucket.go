@@ -51,7 +51,8 @@ type bucket struct {
 
 // collect makes a bucket of the records of each key, joined by line feeds, or
 // of each record a message.
-func (ru *rule) collect(w *work, entries []byte) (out extracted) {
+func (ru *rule) collect(w *work, entries []byte, seen int) (out extracted) {
+	out.seen = seen
 	var list []bucket
 	places := map[string]int{}
 	walk(entries, &out, func(e forward.Entry, _ bool) error {

@@ -13,13 +13,13 @@ import (
 	"weir/streams"
 )
 
-// frame makes a frame of a batch that came without one, as by HTTP: the tag
+// frame makes a frame of entries that came without one, as by HTTP: the tag
 // and the entries as binary.
-func (w *work) frame(b *Batch) []byte {
+func (w *work) frame(tag string, entries []byte) []byte {
 	from := len(w.text)
 	w.text = append(w.text, 0x92) // an array of 2
-	w.text = msgp.AppendString(w.text, b.Tag)
-	w.text = msgp.AppendBytes(w.text, b.Entries)
+	w.text = msgp.AppendString(w.text, tag)
+	w.text = msgp.AppendBytes(w.text, entries)
 	return w.text[from:]
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weir/forward"
+	"weir/streams"
 )
 
 // A refusal is a part of a batch that is not usable.
@@ -18,21 +19,26 @@ type refusal struct {
 // extracted is what a policy keeps of a batch, and what it cannot use.
 type extracted struct {
 	data    []byte
+	body    *streams.Staged // instead of data
 	records int
 	bad     []refusal
+	seen    int // entries that were looked at before, of a large body
 }
 
 // extract takes from a batch what the policy keeps. Data is either part of
 // the batch or of the work's buffer. The error is ErrTooLarge or ErrData.
 func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
-	if ru.MaxBytes > 0 && int64(len(b.Entries)) > ru.MaxBytes {
+	if n := size(b); ru.MaxBytes > 0 && n > ru.MaxBytes {
 		return extracted{}, fmt.Errorf("%w: %d bytes, policy %q takes %d: send smaller chunks, or raise its max_bytes",
-			ErrTooLarge, len(b.Entries), ru.Name, ru.MaxBytes)
+			ErrTooLarge, n, ru.Name, ru.MaxBytes)
+	}
+	if b.Body != nil {
+		return ru.extractBody(w, b)
 	}
 	asIs := extracted{data: b.Entries, records: b.Records}
 	if ru.Check == CheckEnvelope && len(b.Entries) > 0 {
 		if !b.Framed {
-			asIs.data = w.frame(b)
+			asIs.data = w.frame(b.Tag, b.Entries)
 		}
 		return asIs, nil
 	}
@@ -40,7 +46,7 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		if ru.Policy.Keep == Verbatim {
 			return asIs, nil
 		}
-		return ru.take(w, b.Entries), nil
+		return ru.take(w, b.Entries, 0), nil
 	}
 	if ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics) {
 		return asIs, nil
@@ -51,38 +57,44 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		asIs.records = n
 		return asIs, nil
 	case err == nil:
-		return ru.take(w, b.Entries), nil
-	case ru.mustBeEntries(b.Entries):
-		return extracted{}, fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
+		return ru.take(w, b.Entries, 0), nil
+	case ru.mustBeEntries(b.Entries[0]):
+		return extracted{}, ru.noEntries(err)
 	}
 	return asIs, nil
+}
+
+// noEntries refuses a raw body that had to be entries.
+func (ru *rule) noEntries(err error) error {
+	return fmt.Errorf("%w: policy %q takes msgpack entries [time, record] back to back: %w", ErrData, ru.Name, err)
 }
 
 // mustBeEntries tells whether a raw body that is not whole entries is broken,
 // rather than the text or bytes themselves. No text begins with the byte that
 // begins most entries; other bytes may.
-func (ru *rule) mustBeEntries(body []byte) bool {
+func (ru *rule) mustBeEntries(first byte) bool {
 	const pair = 0x92
 	switch ru.Policy.Keep {
 	case Bytes:
 		return false
 	case Text:
-		return body[0] == pair
+		return first == pair
 	}
 	return true
 }
 
-// take gives what the policy keeps of entries.
-func (ru *rule) take(w *work, entries []byte) extracted {
+// take gives what the policy keeps of entries that follow some that were seen.
+func (ru *rule) take(w *work, entries []byte, seen int) extracted {
 	if ru.Policy.Keep == Buckets || ru.Policy.Keep == Messages {
-		return ru.collect(w, entries)
+		return ru.collect(w, entries, seen)
 	}
-	return ru.decode(w, entries)
+	return ru.decode(w, entries, seen)
 }
 
 // decode takes the text or bytes of each entry. The only entry of a batch is
 // not copied when it is kept as it is.
-func (ru *rule) decode(w *work, entries []byte) (out extracted) {
+func (ru *rule) decode(w *work, entries []byte, seen int) (out extracted) {
+	out.seen = seen
 	start := len(w.text)
 	var alone []byte
 	walk(entries, &out, func(e forward.Entry, only bool) (err error) {
@@ -105,7 +117,9 @@ func (ru *rule) decode(w *work, entries []byte) (out extracted) {
 // walk gives take each entry, and whether it is the only one, and counts those
 // that it takes; the others are refused.
 func walk(entries []byte, out *extracted, take func(e forward.Entry, only bool) error) {
-	for i := 0; len(entries) > 0; i++ {
+	alone := out.seen == 0
+	for ; len(entries) > 0; out.seen++ {
+		i := out.seen
 		e, rest, err := forward.Next(entries)
 		if len(rest) == len(entries) {
 			out.refuse("bad-entry", fmt.Sprintf("entry %d: %v", i, err), entries)
@@ -120,7 +134,7 @@ func walk(entries []byte, out *extracted, take func(e forward.Entry, only bool) 
 			out.refuse(reasonMarker, "a group marker of Fluent Bit, no event", e.Raw)
 			continue
 		}
-		if err := take(e, i == 0 && len(rest) == 0); err != nil {
+		if err := take(e, alone && i == 0 && len(rest) == 0); err != nil {
 			out.refuse(fieldReason(err), fmt.Sprintf("entry %d: %v", i, err), e.Raw)
 			continue
 		}

@@ -13,10 +13,11 @@ import (
 type work struct {
 	recs   []streams.Record
 	res    []streams.Result
-	claims []claim // one for each of recs
-	text   []byte  // of the batches that are not kept as they came
-	asked  target  // of the batch before
-	route  *route  // where that goes; nil when nowhere
+	claims []claim           // one for each of recs
+	text   []byte            // of the batches that are not kept as they came
+	asked  target            // of the batch before
+	route  *route            // where that goes; nil when nowhere
+	made   []*streams.Staged // of large bodies
 }
 
 // maxIdle is the largest buffer that is kept for the next call.
@@ -44,6 +45,9 @@ func (r *Router) Keep(ctx context.Context, b []Batch, kept []Kept, accepted bool
 		r.prepare(w, i, &b[i], &kept[i], accepted)
 	}
 	r.commit(ctx, w, kept)
+	for _, made := range w.made {
+		made.Discard()
+	}
 	w.reset()
 	r.scratch.Put(w)
 }
@@ -54,6 +58,8 @@ func (w *work) reset() {
 	clear(w.claims)
 	w.recs, w.res, w.claims, w.text = w.recs[:0], w.res[:0], w.claims[:0], w.text[:0]
 	w.asked, w.route = target{}, nil
+	clear(w.made)
+	w.made = w.made[:0]
 	if cap(w.text) > maxIdle {
 		w.text = nil
 	}
@@ -74,7 +80,7 @@ func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
 	if err == nil && !accepted {
 		err = firstRefused(ru, b, out)
 	}
-	if err == nil && len(out.data) > 0 {
+	if err == nil && (len(out.data) > 0 || out.body != nil) {
 		k.Stream, err = r.bind(rt)
 	}
 	if err != nil {
@@ -83,7 +89,7 @@ func (r *Router) prepare(w *work, i int, b *Batch, k *Kept, accepted bool) {
 	}
 	id := identity(ru, b)
 	if k.Stream != nil {
-		rec := streams.Record{Stream: k.Stream, Data: out.data}
+		rec := streams.Record{Stream: k.Stream, Data: out.data, Body: out.body}
 		if len(id) > 0 {
 			rec.Key = streams.KeyOf(ru.dedupe, rt.id, id)
 		}
@@ -159,6 +165,9 @@ func (r *Router) tell(reason, detail string, b *Batch) {
 // settle writes the outcome of one record.
 func (r *Router) settle(k *Kept, c claim, rec streams.Record, res streams.Result) {
 	n := int64(len(rec.Data))
+	if rec.Body != nil {
+		n = rec.Body.Length()
+	}
 	if res.Err != nil {
 		k.Err = errors.Join(k.Err, fmt.Errorf("policies: append to stream %q: %w", rec.Stream.Name(), res.Err))
 		r.CountRefused(failureOf(res.Err), c.records, n)
@@ -184,6 +193,10 @@ func identity(ru *rule, b *Batch) []byte {
 	if ru == nil || ru.Dedupe != DedupeContent {
 		return b.ID
 	}
+	if b.Body != nil {
+		sum := b.Body.SHA256()
+		return sum[:]
+	}
 	sum := sha256.Sum256(b.Entries)
 	return sum[:]
 }
@@ -202,6 +215,9 @@ func firstRefused(ru *rule, b *Batch, out extracted) error {
 // size is the number of bytes that a batch brought.
 func size(b *Batch) int64 {
 	n := int64(len(b.Entries))
+	if b.Body != nil {
+		n = b.Body.Length()
+	}
 	for _, p := range b.Refused {
 		n += int64(len(p.Data))
 	}

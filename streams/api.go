@@ -71,7 +71,9 @@ type Key [16]byte
 type Record struct {
 	Stream *Stream
 	Data   []byte
-	Key    Key
+	// Body, when it is set, stands for Data.
+	Body *Staged
+	Key  Key
 	// Expect, when Conditional is set, is the length that the stream must
 	// have; else the record is refused with ErrExpect.
 	Expect      int64

@@ -42,7 +42,7 @@ func (s *Store) Append(ctx context.Context, recs []Record, res []Result) error {
 	}
 	var ups []*staged
 	for i := range recs {
-		if len(recs[i].Data) >= s.o.LargeBytes {
+		if recs[i].large(s.o.LargeBytes) {
 			ups = s.stageLarge(recs, res)
 			break
 		}
@@ -160,7 +160,7 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 	n := int64(len(r.Data))
 	if up != nil {
 		n = up.length
-	} else if len(r.Data) >= s.o.LargeBytes {
+	} else if r.large(s.o.LargeBytes) {
 		res.Err = fmt.Errorf("%w: the key of a large append was forgotten meanwhile; repeat it", ErrUnknown)
 		return
 	}

@@ -97,15 +97,23 @@ func (s *Store) stageLarge(recs []Record, res []Result) []*staged {
 	ups := make([]*staged, len(recs))
 	for i := range recs {
 		res[i] = Result{}
-		if len(recs[i].Data) < s.o.LargeBytes {
+		if !recs[i].large(s.o.LargeBytes) {
 			continue
 		}
-		if _, known := s.known(&recs[i]); !known {
+		if _, known := s.known(&recs[i]); known {
+			continue
+		}
+		if recs[i].Body != nil {
+			ups[i], res[i].Err = recs[i].Body.seal()
+		} else {
 			ups[i], res[i].Err = s.stageOne(recs[i].Data)
 		}
 	}
 	return ups
 }
+
+// large tells whether a record has a file of its own.
+func (r *Record) large(from int) bool { return r.Body != nil || len(r.Data) >= from }
 
 // known gives the answer for a record whose key is durable.
 func (s *Store) known(r *Record) (Result, bool) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -154,6 +155,111 @@ func TestSlowUploads(t *testing.T) {
 			t.Errorf("upload %d: %d bytes came back, or others", i, len(got))
 		}
 	}
+	if most > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
+	}
+	t.Logf("memory at its peak: %d MiB", most>>20)
+}
+
+// TestSlowChunks: two hundred large chunks that are posted slowly, all at once,
+// cost little memory each, and all arrive.
+func TestSlowChunks(t *testing.T) {
+	t.Parallel()
+	const posts, first, rest, limit = 200, 1_960_000, 50_000, 160 << 20
+	w := start(t)
+	peak := w.watchMemory()
+	data := noise(12, first+rest)
+	conns := make([]net.Conn, posts)
+	for i := range conns {
+		c, err := net.Dial("tcp", w.HTTP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+		if _, err := fmt.Fprintf(c, "POST /erp5/portal_ingestion_policies/default/ingest?reference=slow.%d HTTP/1.1\r\nHost: x\r\n"+
+			"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", i, len(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const step = 35_000 // of each in turn: none of them is ever quick
+	for at := 0; at < first; at += step {
+		for i, c := range conns {
+			if _, err := c.Write(data[at : at+step]); err != nil {
+				t.Fatalf("post %d at %d: %v", i, at, err)
+			}
+		}
+	}
+	for i, c := range conns {
+		if _, err := c.Write(data[first:]); err != nil {
+			t.Fatalf("post %d: %v", i, err)
+		}
+	}
+	for i, c := range conns {
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != http.StatusNoContent {
+			t.Fatalf("post %d: %v %v", i, resp, err)
+		}
+	}
+	most := peak()
+	for _, i := range []int{0, 99, 199} {
+		if got := w.stream(fmt.Sprint("slow.", i)); !bytes.Equal(got, data) {
+			t.Errorf("post %d: %d bytes came back, or others", i, len(got))
+		}
+	}
+	if most > limit {
+		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
+	}
+	t.Logf("memory at its peak: %d MiB", most>>20)
+}
+
+// TestLargeChunk: a large POST, of which a policy keeps the records' text,
+// passes through in bounded memory, plain and compressed.
+func TestLargeChunk(t *testing.T) {
+	t.Parallel()
+	const records, limit = 6000, 128 << 20 // of 64 KiB
+	w := start(t, acceptance()...)
+	peak := w.watchMemory()
+	line := strings.Repeat("1234567,", 8<<10-1) + "1234567\n"
+	one := encode(entry{1_700_000_000, 0, map[string]any{"message": line}})
+	for _, compressed := range []bool{false, true} {
+		body, feed := io.Pipe()
+		go func() {
+			var to io.WriteCloser = feed
+			if compressed {
+				to = gzip.NewWriter(feed)
+			}
+			for range records {
+				if _, err := to.Write(one); err != nil {
+					return // the request ended, and tells why
+				}
+			}
+			to.Close()
+			feed.Close()
+		}()
+		tag := fmt.Sprintf("numbers.posted%v", compressed)
+		req, err := http.NewRequest("POST", w.url("/portal_ingestion_policies/numbers/ingest?reference="+tag), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/octet-stream")
+		if compressed {
+			req.Header.Set("Content-Encoding", "gzip")
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			t.Fatalf("compressed %v: %s", compressed, resp.Status)
+		}
+		head := w.do("HEAD", "/streams/"+tag, nil)
+		if got, want := head.Header.Get("Content-Length"), fmt.Sprint(records*len(line)); got != want {
+			t.Errorf("compressed %v: the stream has %s bytes, want %s", compressed, got, want)
+		}
+	}
+	most := peak()
 	if most > limit {
 		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
 	}

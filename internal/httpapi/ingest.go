@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"mime"
@@ -100,28 +99,29 @@ func (r *request) ingest() error {
 	if err != nil {
 		return err
 	}
-	data, err := r.chunk(in)
+	c, err := r.chunk(in)
 	if err != nil {
 		return err
 	}
-	if len(data) == 0 {
+	defer c.discard()
+	if c.empty() {
 		return refuse(400, "empty-body", "there is no data: send the chunk as the body, or as the form field data_chunk")
 	}
-	return r.keep(in, data)
+	return r.keep(in, c)
 }
 
 // keep stores the chunk; the answer is the router's.
-func (r *request) keep(in ingestion, data []byte) error {
+func (r *request) keep(in ingestion, c chunk) error {
 	id, err := r.idempotencyKey()
 	if err != nil {
 		return err
 	}
 	if len(id) > 0 { // with the bytes: a key that comes again with others is another append
-		sum := sha256.Sum256(data)
+		sum := c.sum()
 		id = append(sum[:], id...)
 	}
 	batch := [1]policies.Batch{{
-		Tag: in.query.tag, Policy: in.policy.Name, Entries: data, Raw: true, ID: id,
+		Tag: in.query.tag, Policy: in.policy.Name, Entries: c.data, Body: c.body, Take: r.hold, Raw: true, ID: id,
 		Peer: r.ctx.RemoteAddr().String(),
 	}}
 	var kept [1]policies.Kept
@@ -166,18 +166,18 @@ func (r *request) contentType() string {
 
 // chunk gives the data of an ingestion: the field data_chunk of the query or
 // of a form where there is one, else the body as it is.
-func (r *request) chunk(in ingestion) ([]byte, error) {
+func (r *request) chunk(in ingestion) (chunk, error) {
 	if in.query.inQuery && in.query.chunk != "" {
 		data, err := unescapeInPlace([]byte(in.query.chunk), true)
 		if err != nil {
-			return nil, refuse(400, "bad-encoding", "the field data_chunk of the query is badly percent-encoded")
+			return chunk{}, refuse(400, "bad-encoding", "the field data_chunk of the query is badly percent-encoded")
 		}
-		return data, nil
+		return chunk{data: data}, nil
 	}
 	encoding := string(r.ctx.Request.Header.ContentEncoding())
 	src, release, err := r.s.decoders.open(encoding, &r.body)
 	if err != nil {
-		return nil, err
+		return chunk{}, err
 	}
 	defer release()
 	known := r.body.length
@@ -188,20 +188,49 @@ func (r *request) chunk(in ingestion) ([]byte, error) {
 	case typeMultipart:
 		return r.multipartChunk(src, in.limit)
 	case typeForm:
-		data, err := r.read(src, known, in.wireLimit(r))
-		if err != nil {
-			return nil, err
-		}
-		return formChunk(data, in.limit)
+		return r.formChunk(src, known, in)
 	default:
-		return r.read(src, known, in.limit)
+		return r.receive(src, known, in.limit)
 	}
 }
 
-// formChunk gives the field data_chunk of an urlencoded form, decoded in
-// place. A body without it is no form, whatever its type says: curl calls
-// everything one.
-func formChunk(form []byte, limit int64) ([]byte, error) {
+// formChunk gives the field data_chunk of an urlencoded form. A body without it
+// is no form, whatever its type says: curl calls everything one.
+func (r *request) formChunk(src io.Reader, known int64, in ingestion) (chunk, error) {
+	most := in.wireLimit(r)
+	if known > most {
+		return chunk{}, tooLarge(in.limit)
+	}
+	var form []byte
+	if known <= spoolBytes {
+		data, more, err := r.fill(src, known, min(most, spoolBytes), true)
+		switch {
+		case err != nil:
+			return chunk{}, err
+		case !more:
+			data, err = formField(data, in.limit)
+			return chunk{data: data}, err
+		case int64(len(data)) > most:
+			return chunk{}, tooLarge(in.limit)
+		}
+		form = data
+	}
+	rest := io.MultiReader(bytes.NewReader(form), src)
+	field := newFieldReader(rest)
+	field.plus = true
+	c, err := r.spool(nil, field, in.limit)
+	if err != nil {
+		return c, err
+	}
+	if _, err := io.Copy(io.Discard, src); err != nil { // other fields behind it
+		c.discard()
+		return chunk{}, err
+	}
+	return c, nil
+}
+
+// formField gives the field data_chunk of an urlencoded form, decoded in place.
+func formField(form []byte, limit int64) ([]byte, error) {
 	value, ok := bytes.CutPrefix(form, []byte(fieldChunk))
 	if !ok {
 		i := bytes.Index(form, []byte("&"+fieldChunk))
@@ -226,16 +255,20 @@ func within(data []byte, limit int64) ([]byte, error) {
 }
 
 // multipartChunk gives the field data_chunk of a multipart form.
-func (r *request) multipartChunk(src io.Reader, limit int64) ([]byte, error) {
+func (r *request) multipartChunk(src io.Reader, limit int64) (chunk, error) {
 	part, form, err := r.multipartField(src)
 	if err != nil {
-		return nil, err
+		return chunk{}, err
 	}
-	data, err := r.read(part, -1, limit)
+	c, err := r.receive(part, -1, limit)
 	if err != nil {
-		return nil, r.formError(err)
+		return c, r.formError(err)
 	}
-	return data, r.finishForm(form)
+	if err := r.finishForm(form); err != nil {
+		c.discard()
+		return chunk{}, err
+	}
+	return c, nil
 }
 
 // multipartField gives the field data_chunk of a multipart form as it comes,

@@ -14,8 +14,9 @@ const (
 )
 
 // A fieldReader gives the value of the field data_chunk of an urlencoded form
-// while it comes, whatever its size. A plus stays one: the value is Base64, to
-// which a space means nothing, and some clients do not encode it. A body
+// while it comes, whatever its size. A plus stays one unless plus is set: the
+// lake's value is Base64, to which a space means nothing, and some clients do
+// not encode it. A body
 // without the field is the value itself.
 type fieldReader struct {
 	r     io.Reader
@@ -23,6 +24,7 @@ type fieldReader struct {
 	buf   []byte // that came and was not given
 	room  []byte
 	err   error // of r, told when buf is empty
+	plus  bool  // a plus is a space
 }
 
 // fieldRoom is how much of a form is looked at at once, and how far into it
@@ -103,6 +105,9 @@ func (f *fieldReader) give(p []byte) (n int, err error) {
 			return n, nil
 		}
 		if c != '%' {
+			if c == '+' && f.plus {
+				c = ' '
+			}
 			p[n] = c
 			i, n = i+1, n+1
 			continue

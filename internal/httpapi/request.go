@@ -148,18 +148,28 @@ func busy(what string) *problem {
 	return p
 }
 
-const hintBody = "raise http.max_body, or send it in parts, or upload it with PUT /streams/NAME, which has no bound"
+const hintBody = "raise http.max_body or http.body_memory, or send it in parts, or upload it with PUT /streams/NAME, which has no bound"
 
 // read gives the whole body, decoded, if it is no larger than limit bytes. The
 // bytes are valid until the request ends.
 func (r *request) read(src io.Reader, known int64, limit int64) ([]byte, error) {
-	r.body.minRate = minRate
 	if known > limit {
 		return nil, tooLarge(limit)
 	}
+	data, more, err := r.fill(src, known, limit, false)
+	if err == nil && more {
+		err = tooLarge(limit)
+	}
+	return data, err
+}
+
+// fill reads a body to its end, or until there is more of it than limit bytes;
+// with impatience also until it turns out to be slow.
+func (r *request) fill(src io.Reader, known, limit int64, impatient bool) (data []byte, more bool, err error) {
+	r.body.minRate = minRate
 	if known >= 0 {
 		if err := r.hold(known); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	buf := r.buf[:0]
@@ -167,21 +177,22 @@ func (r *request) read(src io.Reader, known int64, limit int64) ([]byte, error) 
 		if len(buf) == cap(buf) {
 			grown, err := r.grow(buf, known, limit)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			buf = grown
 		}
 		n, err := src.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		r.buf = buf
-		if int64(len(buf)) > limit {
-			return nil, tooLarge(limit)
-		}
-		if err == io.EOF {
-			return buf, nil
-		}
-		if err != nil {
-			return nil, err
+		switch {
+		case int64(len(buf)) > limit:
+			return buf, true, nil
+		case err == io.EOF:
+			return buf, false, nil
+		case err != nil:
+			return nil, false, err
+		case impatient && r.slow(buf):
+			return buf, true, nil
 		}
 	}
 }

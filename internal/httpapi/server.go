@@ -53,10 +53,11 @@ type Options struct {
 	Log        *slog.Logger // default discards
 
 	// MaxBody is the size, in bytes, of the largest chunk that may be
-	// ingested; default 64 MiB. Uploads to /streams are not bounded by it.
+	// ingested; default 16 GiB. Large ones go to the disk as they come. Uploads
+	// to /streams are not bounded by it.
 	MaxBody int64
 	// BodyMemory bounds the bytes of all bodies in memory at once; default
-	// four times MaxBody.
+	// 256 MiB.
 	BodyMemory int64
 	// BodyWait is how long a body waits for its share of BodyMemory before it
 	// is refused; default 10 s.
@@ -116,9 +117,6 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("httpapi: new server: Streams, Policies and Arrays must be set")
 	}
 	setDefaults(&o)
-	if o.BodyMemory < o.MaxBody {
-		return nil, fmt.Errorf("httpapi: new server: BodyMemory %d is less than MaxBody %d", o.BodyMemory, o.MaxBody)
-	}
 	s := &Server{Options: o, budget: newBudget(o.BodyMemory), answers: newBudget(answerMemory), started: time.Now(), requests: newRequestPool(), count: newCounters(),
 		watch: newWatch(o.Streams), ending: make(chan struct{}), heartbeat: heartbeatTime}
 	var err error
@@ -136,10 +134,10 @@ func setDefaults(o *Options) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.MaxBody <= 0 {
-		o.MaxBody = 64 << 20
+		o.MaxBody = 16 << 30
 	}
 	if o.BodyMemory <= 0 {
-		o.BodyMemory = 4 * o.MaxBody
+		o.BodyMemory = 256 << 20
 	}
 	if o.MaxConns <= 0 {
 		o.MaxConns = 8192

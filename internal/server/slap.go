@@ -38,7 +38,7 @@ func (s *Server) startSlap() (_ func(context.Context) error, err error) {
 	}
 	s.master, err = master.New(master.Options{
 		Streams: s.streams, Computer: c.Computer, Products: c.Products, Attributes: c.Attributes, Async: c.Async, Forward: forwards(c.Forward),
-		Access: master.Access{Token: c.Token.Value(), Certificates: c.ClientCAFile != ""}, Authority: a, Ingest: s.ingest, Refused: s.refusedIngest, MaxIngest: int64(s.conf.HTTP.MaxBody), Log: s.log,
+		Access: master.Access{Token: c.Token.Value(), Certificates: c.ClientCAFile != ""}, Authority: a, Ingest: s.ingest, Refused: s.refusedIngest, MaxIngest: int64(min(s.conf.HTTP.MaxBody, s.conf.HTTP.BodyMemory)), Log: s.log,
 	})
 	if err != nil {
 		return nil, err
