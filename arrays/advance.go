@@ -26,8 +26,8 @@ type source interface {
 // Steps of one stream never run at the same time; a second caller waits.
 //
 // A group of another generation of the stream, or made by another spec, is
-// built again from the stream's beginning, and replaced when the first step of
-// that is done.
+// built again from the stream's beginning, which is not byte 0 where the stream
+// was trimmed, and replaced when the first step of that is done.
 func (s *Store) Advance(ctx context.Context, st *streams.Stream, spec Spec) (more bool, err error) {
 	return s.advance(ctx, st, st, spec)
 }
@@ -45,7 +45,7 @@ func (s *Store) advance(ctx context.Context, st *streams.Stream, src source, spe
 		return true, nil
 	case errors.Is(err, errDamaged):
 		s.log.Error("arrays: building the group again", "group", g.name, "err", err)
-		return true, g.begin(g.commit.Generation, g.commit.Spec)
+		return true, g.begin(g.commit.Generation, src.State().Begin, g.commit.Spec)
 	case err != nil:
 		// What is in memory may be ahead of what was committed.
 		g.loaded = false
@@ -64,6 +64,9 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 	now := src.State()
 	if again, err := g.prepare(now, spec); err != nil || !again {
 		return false, err
+	}
+	if g.commit.Offset < now.Begin {
+		return true, g.skip(ctx, st, src, now)
 	}
 	buf := g.s.buffer(min(now.Length-g.commit.Offset, stepBytes))
 	defer g.s.release(buf)
@@ -93,6 +96,20 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 		return false, err
 	}
 	return more, g.keep(int64(done), more)
+}
+
+// skip goes over bytes that were trimmed though the group had not read them.
+// Who trims looks at Needs, so this is a group that went back: its zarr.json is
+// from a copy, or the power took more than the disk said that it had.
+func (g *group) skip(ctx context.Context, st *streams.Stream, src source, now streams.State) error {
+	size := now.Begin - g.commit.Offset
+	g.s.log.Error("arrays: the stream begins behind what the group has; the rows between are missing", "group", g.name, "offset", g.commit.Offset, "begin", now.Begin)
+	g.table.refused.add(g.commit.Offset, size, "trimmed", "the stream was trimmed before these bytes were decoded")
+	g.decoder.lost()
+	if err := g.refuse(ctx, st, src, now.Length); err != nil {
+		return err
+	}
+	return g.keep(size, true)
 }
 
 // hole goes over bytes that the stream has lost, n bytes on, to where it can be
@@ -128,7 +145,10 @@ func (g *group) prepare(now streams.State, spec Spec) (bool, error) {
 	default:
 		return g.commit.Offset < now.Length || g.dir != g.s.path(g.name), nil
 	}
-	return true, g.begin(now.Generation, spec)
+	if now.Begin > 0 {
+		g.s.log.Warn("arrays: the group begins where the trimmed stream does", "group", g.name, "begin", now.Begin)
+	}
+	return true, g.begin(now.Generation, now.Begin, spec)
 }
 
 // refuse hands on what the decoder could not use.
@@ -140,7 +160,7 @@ func (g *group) refuse(ctx context.Context, st *streams.Stream, src source, leng
 		}
 		data := make([]byte, min(end-r.Offset, pieceBytes))
 		n, err := src.ReadAt(g.commit.Generation, data, r.Offset)
-		if errors.Is(err, streams.ErrHole) {
+		if errors.Is(err, streams.ErrHole) || errors.Is(err, streams.ErrTrimmed) {
 			data, err = data[:n], nil
 		}
 		if n < len(data) {

@@ -32,9 +32,10 @@ type commit struct {
 	Generation uint64 `json:"generation"`
 	Spec       Spec   `json:"spec"`
 	position
-	Build    int64       `json:"build"`   // tells apart what was built from the same generation
-	Columns  []columnRef `json:"columns"` // in order
-	Chunk    int         `json:"chunk"`   // rows of a chunk
+	Begin    int64       `json:"begin,omitempty"` // the byte of the stream that the rows begin with
+	Build    int64       `json:"build"`           // tells apart what was built from the same generation
+	Columns  []columnRef `json:"columns"`         // in order
+	Chunk    int         `json:"chunk"`           // rows of a chunk
 	Modified time.Time   `json:"modified"`
 	Boot     string      `json:"boot"` // the start of the machine under which it was written
 	// Synced is what is surely on stable storage.

@@ -16,6 +16,7 @@ type fakeStream struct {
 	name string
 	gen  uint64
 	data []byte
+	cut  int64 // what lies before it was trimmed
 	fail error
 	hole [2]int64 // bytes that are lost
 }
@@ -25,7 +26,7 @@ func (f *fakeStream) Name() string { return f.name }
 func (f *fakeStream) State() streams.State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return streams.State{Generation: f.gen, Length: int64(len(f.data))}
+	return streams.State{Generation: f.gen, Begin: f.cut, Length: int64(len(f.data))}
 }
 
 func (f *fakeStream) ReadAt(generation uint64, p []byte, off int64) (int, error) {
@@ -36,6 +37,9 @@ func (f *fakeStream) ReadAt(generation uint64, p []byte, off int64) (int, error)
 	}
 	if generation != f.gen {
 		return 0, streams.ErrGeneration
+	}
+	if off < f.cut {
+		return 0, streams.ErrTrimmed
 	}
 	if n := f.hole[0] - off; f.hole[1] > 0 && off < f.hole[1] && int64(len(p)) > n {
 		return copy(p, f.data[off:max(off, f.hole[0])]), streams.ErrHole

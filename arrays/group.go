@@ -123,8 +123,9 @@ func (g *group) setAside(cause error) error {
 	return g.forget()
 }
 
-// begin starts from nothing, in a folder that readers do not see.
-func (g *group) begin(generation uint64, spec Spec) error {
+// begin starts from nothing, at an offset of the stream, in a folder that
+// readers do not see.
+func (g *group) begin(generation uint64, offset int64, spec Spec) error {
 	g.dir = g.s.dir + "/" + newDir + "/" + escaped(g.name)
 	if err := g.s.fs.RemoveAll(g.dir); err != nil {
 		return fmt.Errorf("arrays: begin %s: %w", g.name, err)
@@ -133,7 +134,7 @@ func (g *group) begin(generation uint64, spec Spec) error {
 		return fmt.Errorf("arrays: begin %s: %w", g.name, err)
 	}
 	now := g.s.o.Now()
-	g.commit = commit{Format: formatVersion, Stream: g.name, Generation: generation, Spec: spec, Build: now.UnixNano()}
+	g.commit = commit{Format: formatVersion, Stream: g.name, Generation: generation, Spec: spec, Build: now.UnixNano(), Begin: offset, position: position{Offset: offset}}
 	g.table = table{attrs: map[string]any{}, limit: g.s.batch}
 	g.checked, g.stale, g.docsAt, g.statics = true, true, 0, nil
 	var err error

@@ -25,6 +25,7 @@ type Info struct {
 	Name       string      `json:"name"`
 	Kind       string      `json:"kind"`
 	Generation uint64      `json:"generation"` // of the stream
+	Begin      int64       `json:"begin"`      // the byte of the stream that the rows begin with
 	Offset     int64       `json:"offset"`     // bytes of the stream that are in the arrays
 	Refused    int64       `json:"refused"`    // parts of the stream that could not be used
 	Arrays     []ArrayInfo `json:"arrays"`
@@ -47,7 +48,7 @@ func (s *Store) Info(name string) (Info, error) {
 		return Info{}, err
 	}
 	info := Info{
-		Name: name, Kind: v.Spec.Kind, Generation: v.Generation, Offset: v.Offset,
+		Name: name, Kind: v.Spec.Kind, Generation: v.Generation, Begin: v.Begin, Offset: v.Offset,
 		Refused: v.Refused, Modified: v.Modified, Arrays: make([]ArrayInfo, len(v.columns)),
 	}
 	for i, c := range v.columns {

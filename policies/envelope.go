@@ -48,11 +48,12 @@ const (
 )
 
 // Entries reads the entries of a stream's generation, [time, record] back to
-// back, up to the byte to: the bytes themselves, or with check: envelope what
-// its frames hold. What of a frame cannot be decoded is kept as a dead letter,
+// back, in the bytes [from, to), from being the stream's beginning or where an
+// entry begins: the bytes themselves, or with check: envelope what its frames
+// hold. What of a frame cannot be decoded is kept as a dead letter,
 // once however often it is read, and counted.
-func (r *Router) Entries(ctx context.Context, st *streams.Stream, generation uint64, to int64) (io.ReadCloser, error) {
-	in, err := st.Reader(generation, 0, to)
+func (r *Router) Entries(ctx context.Context, st *streams.Stream, generation uint64, from, to int64) (io.ReadCloser, error) {
+	in, err := st.Reader(generation, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (r *Router) Entries(ctx context.Context, st *streams.Stream, generation uin
 	if p.Check != CheckEnvelope {
 		return in, nil
 	}
-	return &opened{r: r, ctx: ctx, st: st, policy: p.Name, generation: generation, in: in,
+	return &opened{r: r, ctx: ctx, st: st, policy: p.Name, generation: generation, in: in, off: from,
 		opener: forward.NewOpener(forward.Options{AnyRecord: true})}, nil
 }
 

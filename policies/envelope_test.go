@@ -40,7 +40,7 @@ func readEntries(t *testing.T, r *Router, name string) []byte {
 	if !ok {
 		t.Fatalf("there is no stream %q", name)
 	}
-	in, err := r.Entries(t.Context(), st, st.State().Generation, st.State().Length)
+	in, err := r.Entries(t.Context(), st, st.State().Generation, 0, st.State().Length)
 	if err != nil {
 		t.Fatal(err)
 	}

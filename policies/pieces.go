@@ -50,15 +50,15 @@ type Pieces struct {
 
 // Pieces reads the records of a stream's generation in the bytes [from, to).
 // A record that is not whole at the end is left for a later call, which begins
-// at the End of the last piece. From must be such an End, or 0; for lines it
-// is verified.
+// at the End of the last piece. From must be such an End, or the stream's
+// beginning; for lines it is verified.
 func (r *Router) Pieces(ctx context.Context, st *streams.Stream, generation uint64, from, to int64) (*Pieces, error) {
 	p, _ := r.Of(st)
 	if p.Keep == Bytes || p.Keep == Decoded {
 		return nil, fmt.Errorf("%w: policy %q keeps bytes as they come; read them with format=raw", ErrNoRecords, p.Name)
 	}
 	text := p.Keep == Text
-	if text && from > 0 {
+	if text && from > 0 && from != st.State().Begin {
 		var before [1]byte
 		if _, err := st.ReadAt(generation, before[:], from-1); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err

@@ -17,7 +17,8 @@ import (
 
 // A resource is bytes with a validator, of which any range can be read.
 type resource struct {
-	size     int64
+	begin    int64 // of the first byte that there is
+	size     int64 // offset of the end
 	etag     string
 	modified time.Time
 	kind     string // media type
@@ -47,7 +48,7 @@ func (r *request) readStream() error {
 	if err != nil {
 		return err
 	}
-	const attempts = 3 // a stream may be replaced between a look and a read
+	const attempts = 3 // a stream may be replaced, or trimmed, between a look and a read
 	for range attempts {
 		st, state := r.s.existing(name)
 		if st == nil {
@@ -66,17 +67,28 @@ func (r *request) readStream() error {
 			return refuse(400, "bad-query", "offset, limit, generation and columns are for records: add format=jsonl, csv, msgpack or events; bytes have the header Range")
 		case format == "" || format == "raw":
 			err = r.send(resource{
-				size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",
+				begin: state.Begin, size: state.Length, etag: etagOf(state), modified: state.Modified, kind: "application/octet-stream",
 				open: func(sp span) (io.ReadCloser, error) { return st.Reader(state.Generation, sp.start, sp.end) },
 			})
 		default:
 			return refuse(400, "bad-format", "there is no format %q; write raw, msgpack, jsonl, csv or events", format)
 		}
-		if !errors.Is(err, streams.ErrGeneration) {
+		if !errors.Is(err, streams.ErrGeneration) && !errors.Is(err, streams.ErrTrimmed) {
 			return err
 		}
 	}
 	return err
+}
+
+// headerBegin says where a stream begins: offsets and lengths count what was
+// trimmed, too.
+const headerBegin = "Weir-Begin"
+
+// trimmed refuses what lies before a stream's beginning.
+func trimmed(begin int64) *problem {
+	p := refuse(410, "trimmed", "the bytes before %d were given up; ask for the header Range: bytes=%d-, for records leave offset out", begin, begin)
+	p.begin = begin
+	return p
 }
 
 // sendEntries answers with the msgpack entries of a stream, which are its
@@ -87,7 +99,7 @@ func (r *request) sendEntries(st *streams.Stream, state streams.State) error {
 		r.ctx.Response.SkipBody = true
 		return nil
 	}
-	entries, err := r.s.Policies.Entries(r.s.ctx, st, state.Generation, state.Length)
+	entries, err := r.s.Policies.Entries(r.s.ctx, st, state.Generation, state.Begin, state.Length)
 	if err != nil {
 		return err
 	}
@@ -116,6 +128,9 @@ func (r *request) choose(res resource) error {
 	h.Set(fasthttp.HeaderETag, res.etag)
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
+	if res.begin > 0 {
+		h.Set(headerBegin, strconv.FormatInt(res.begin, 10))
+	}
 	if !res.modified.IsZero() {
 		h.Set(fasthttp.HeaderLastModified, res.modified.UTC().Format(http.TimeFormat))
 	}
@@ -128,12 +143,17 @@ func (r *request) choose(res resource) error {
 	}
 	spans, ok := r.spans(res)
 	switch {
+	case !ok && res.begin > 0 && !r.ctx.IsHead(): // HEAD tells the length
+		return trimmed(res.begin)
 	case !ok:
 		r.ctx.SetContentType(res.kind)
 		return r.sendSpan(res, span{0, res.size})
 	case len(spans) == 0:
 		p := refuse(416, "bad-range", "the range is outside of the %d bytes that there are", res.size)
-		p.size = res.size
+		if res.begin > 0 {
+			p = refuse(416, "bad-range", "the range is outside of the bytes %d to %d that there are; those before were given up", res.begin, res.size)
+		}
+		p.size, p.begin = res.size, res.begin
 		return p
 	case len(spans) == 1:
 		r.ctx.SetStatusCode(fasthttp.StatusPartialContent)
@@ -194,7 +214,7 @@ func (r *request) spans(res resource) (spans []span, ok bool) {
 	if cond := string(h.Peek(fasthttp.HeaderIfRange)); cond != "" && !validIfRange(cond, res) {
 		return nil, false
 	}
-	return parseRange(string(ranges), res.size)
+	return parseRange(string(ranges), res.begin, res.size)
 }
 
 // validIfRange tells whether If-Range, a strong tag or a date, means the

@@ -74,7 +74,7 @@ func (r *request) sendEvents(st *streams.Stream, state streams.State) error {
 			return err
 		}
 		t.at.offset = q.offset
-	} else if err := t.toLineStart(); err != nil {
+	} else if err := t.toLineStart(state.Begin); err != nil {
 		return err
 	}
 	if t.at.generation == state.Generation && t.at.offset > state.Length {
@@ -119,15 +119,16 @@ type tail struct {
 const lineSearch = 64 << 10
 
 // toLineStart goes back to where the last line begins, if it has no end yet.
-func (t *tail) toLineStart() error {
-	if p, _ := t.s.Policies.Of(t.st); p.Keep != policies.Text || t.at.offset == 0 {
+func (t *tail) toLineStart(begin int64) error {
+	there := t.at.offset - begin
+	if p, _ := t.s.Policies.Of(t.st); p.Keep != policies.Text || there == 0 {
 		return nil
 	}
-	b := make([]byte, min(t.at.offset, lineSearch))
+	b := make([]byte, min(there, lineSearch))
 	if _, err := t.st.ReadAt(t.at.generation, b, t.at.offset-int64(len(b))); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if i := bytes.LastIndexByte(b, '\n'); i >= 0 || int64(len(b)) == t.at.offset {
+	if i := bytes.LastIndexByte(b, '\n'); i >= 0 || int64(len(b)) == there {
 		t.at.offset -= int64(len(b) - 1 - i)
 	}
 	return nil
@@ -135,7 +136,7 @@ func (t *tail) toLineStart() error {
 
 // verify makes sure that records can be read from there.
 func (t *tail) verify(state streams.State) error {
-	if t.at.generation != state.Generation {
+	if t.at.generation != state.Generation || t.at.offset < state.Begin {
 		return nil // told by an event
 	}
 	pieces, err := t.s.Policies.Pieces(t.s.ctx, t.st, t.at.generation, t.at.offset, t.at.offset)
@@ -182,7 +183,7 @@ func (t *tail) fill() error {
 			t.event(p)
 			continue
 		case errors.Is(err, io.EOF):
-		case errors.Is(err, streams.ErrGeneration): // replaced meanwhile; open tells it
+		case errors.Is(err, streams.ErrGeneration), errors.Is(err, streams.ErrTrimmed): // meanwhile; open tells it
 		default:
 			t.fail(err)
 		}
@@ -202,13 +203,18 @@ func (t *tail) open() (more bool, err error) {
 		t.out = fmt.Appendf(t.out, "event: replaced\nid: %s\ndata: {\"generation\":%d}\n\n", t.at, state.Generation)
 		return false, nil
 	}
+	if t.at.offset < state.Begin {
+		t.at = position{generation: state.Generation, offset: state.Begin}
+		t.out = fmt.Appendf(t.out, "event: trimmed\nid: %s\ndata: {\"begin\":%d}\n\n", t.at, state.Begin)
+		return false, nil
+	}
 	if max(t.at.offset, t.tried) >= state.Length {
 		t.wait()
 		return false, nil
 	}
 	t.tried = state.Length
 	t.pieces, err = t.s.pieces(t.st, state.Generation, t.at.offset, state.Length)
-	if errors.Is(err, streams.ErrGeneration) {
+	if errors.Is(err, streams.ErrGeneration) || errors.Is(err, streams.ErrTrimmed) {
 		return false, nil
 	}
 	if err != nil {

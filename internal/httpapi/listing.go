@@ -18,6 +18,7 @@ const (
 type streamInfo struct {
 	Name       string    `json:"name"`
 	Generation uint64    `json:"generation"`
+	Begin      int64     `json:"begin"` // what lies before it was trimmed
 	Length     int64     `json:"length"`
 	Records    int64     `json:"records"`
 	Modified   time.Time `json:"modified"`
@@ -44,7 +45,7 @@ func (s *Server) streamInfos(names []string) []streamInfo {
 	list := make([]streamInfo, 0, len(names))
 	for _, name := range names {
 		if st, state := s.existing(name); st != nil {
-			list = append(list, streamInfo{name, state.Generation, state.Length, state.Records, state.Modified})
+			list = append(list, streamInfo{name, state.Generation, state.Begin, state.Length, state.Records, state.Modified})
 		}
 	}
 	return list
@@ -81,8 +82,9 @@ func (r *request) listChunks() error {
 	return r.json(struct {
 		Stream     string          `json:"stream"`
 		Generation uint64          `json:"generation"`
+		Begin      int64           `json:"begin"`
 		Length     int64           `json:"length"`
 		Records    int64           `json:"records"`
 		Chunks     []streams.Chunk `json:"chunks"`
-	}{name, state.Generation, state.Length, state.Records, chunks})
+	}{name, state.Generation, state.Begin, state.Length, state.Records, chunks})
 }

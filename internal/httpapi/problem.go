@@ -33,6 +33,7 @@ type problem struct {
 	explain string // X-Explanation, which Wendelin's clients read
 	asks    bool   // with a 401, for credentials
 	size    int64  // with a 416, the size of what the range was asked of
+	begin   int64  // with a 410 or 416, the first byte that was not trimmed
 }
 
 func (p *problem) Error() string { return p.text }
@@ -71,6 +72,7 @@ var conditions = []struct {
 	{streams.ErrNoSpace, 507, "no-space"},
 	{streams.ErrUnknown, 503, "outcome-unknown"},
 	{streams.ErrClosed, 503, "closing"},
+	{streams.ErrTrimmed, 410, "trimmed"},
 	{streams.ErrHole, 500, "damaged"},
 	{arrays.ErrNotFound, 404, "not-found"},
 	{arrays.ErrSelection, 400, "bad-query"},
@@ -169,6 +171,9 @@ func (p *problem) write(ctx *fasthttp.RequestCtx) {
 	if p.status == 416 {
 		h.Set(fasthttp.HeaderContentRange, "bytes */"+strconv.FormatInt(p.size, 10))
 	}
+	if p.begin > 0 {
+		h.Set(headerBegin, strconv.FormatInt(p.begin, 10))
+	}
 	if wantsJSON(ctx) {
 		p.writeJSON(ctx)
 		return
@@ -186,7 +191,8 @@ func (p *problem) writeJSON(ctx *fasthttp.RequestCtx) {
 		Status     int    `json:"status"`
 		Detail     string `json:"detail"`
 		RetryAfter int    `json:"retry_after,omitempty"`
-	}{"urn:weir:" + p.reason, fasthttp.StatusMessage(p.status), p.status, p.text, p.retry}) // cannot fail: no cycles, no funcs
+		Begin      int64  `json:"begin,omitempty"`
+	}{"urn:weir:" + p.reason, fasthttp.StatusMessage(p.status), p.status, p.text, p.retry, p.begin}) // cannot fail: no cycles, no funcs
 	ctx.SetBody(body)
 }
 

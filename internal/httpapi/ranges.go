@@ -51,10 +51,11 @@ type span struct{ start, end int64 }
 // maxSpans bounds the parts of one answer.
 const maxSpans = 64
 
-// parseRange reads a Range header for a thing of size bytes. ok is false when
-// the header is to be ignored: it is no byte range, badly formed, or asks for
-// more in sum than there is. No span and ok means that none can be satisfied.
-func parseRange(s string, size int64) (spans []span, ok bool) {
+// parseRange reads a Range header for a thing of the bytes [begin, size). ok is
+// false when the header is to be ignored: it is no byte range, badly formed, or
+// asks for more in sum than there is. No span and ok means that none can be
+// satisfied; a range that begins before the first byte cannot.
+func parseRange(s string, begin, size int64) (spans []span, ok bool) {
 	rest, ok := cutUnit(s, "bytes=")
 	if !ok {
 		return nil, false
@@ -67,31 +68,31 @@ func parseRange(s string, size int64) (spans []span, ok bool) {
 			continue
 		}
 		seen = true
-		sp, valid := parseSpan(part, size)
+		sp, valid := parseSpan(part, begin, size)
 		if !valid || len(spans) == maxSpans {
 			return nil, false
 		}
-		if sp.start >= sp.end {
+		if sp.start >= sp.end || sp.start < begin {
 			continue
 		}
 		sum += sp.end - sp.start
 		spans = append(spans, sp)
 	}
-	if !seen || sum > size {
+	if !seen || sum > size-begin {
 		return nil, false
 	}
 	return spans, true
 }
 
 // parseSpan reads "F-L", "F-" or "-N". A span that cannot be satisfied is empty.
-func parseSpan(s string, size int64) (span, bool) {
+func parseSpan(s string, begin, size int64) (span, bool) {
 	firstText, lastText, ok := strings.Cut(s, "-")
 	if !ok {
 		return span{}, false
 	}
 	if firstText == "" {
 		n, ok := parseBytes(lastText)
-		return span{max(0, size-n), size}, ok
+		return span{max(begin, size-n), size}, ok
 	}
 	first, ok := parseBytes(firstText)
 	if !ok {

@@ -142,9 +142,14 @@ func (t target) asksRecords() bool {
 	return t.has("offset") || t.has("limit") || t.has("generation") || t.has("columns")
 }
 
+// fromBegin is the offset at which a stream begins, as a word.
+const fromBegin = "begin"
+
 func (r *request) recordQuery(state streams.State) (q recordQuery, err error) {
 	q.paged = r.target.has("offset") || r.target.has("limit")
-	q.offset = r.number("offset", 0, &err)
+	if q.offset = state.Begin; r.target.value("offset") != fromBegin {
+		q.offset = r.number("offset", state.Begin, &err)
+	}
 	q.limit = r.number("limit", pageMost, &err)
 	generation := r.number("generation", int64(state.Generation), &err)
 	if c := r.target.value("columns"); c != "" {
@@ -154,9 +159,11 @@ func (r *request) recordQuery(state streams.State) (q recordQuery, err error) {
 	case err != nil:
 		return q, err
 	case generation != int64(state.Generation):
-		return q, refuse(412, "replaced", "the stream was replaced: its generation is %d; begin at offset 0", state.Generation)
+		return q, refuse(412, "replaced", "the stream was replaced: its generation is %d; leave offset out", state.Generation)
 	case q.offset < 0 || q.limit < 1 || q.limit > pageMost:
 		return q, refuse(400, "bad-query", "offset=%d&limit=%d: an offset is not negative, a limit between 1 and %d", q.offset, q.limit, pageMost)
+	case q.offset < state.Begin:
+		return q, trimmed(state.Begin)
 	case q.offset > state.Length:
 		p := refuse(416, "bad-offset", "offset=%d is beyond the %d bytes of the stream", q.offset, state.Length)
 		p.size = state.Length
@@ -220,6 +227,7 @@ func (r *request) sendRecords(st *streams.Stream, state streams.State, view reco
 	r.ctx.SetContentType(view.kind)
 	h := &r.ctx.Response.Header
 	h.Set("Weir-Generation", strconv.FormatUint(state.Generation, 10))
+	h.Set(headerBegin, strconv.FormatInt(state.Begin, 10))
 	h.Set("Weir-Length", strconv.FormatInt(state.Length, 10))
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	if q.paged {
