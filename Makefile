@@ -23,9 +23,7 @@ check: ## gofmt, go vet, staticcheck, govulncheck
 	internal/tools/vulnerabilities.sh
 
 unit: ## tests of the packages, with the race detector
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v -e '/internal/e2e$$' -e '/jobs/zookeeper$$')
-# without it: go-zookeeper v1.0.4 reads and writes its lastZxid at once when it connects again
-	$(GO) test -timeout 15m ./jobs/zookeeper
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/internal/e2e$$')
 
 e2e: ## tests of the binary from outside: real senders and readers, kill -9, full disk
 	$(GO) test -count=1 -timeout 15m ./internal/e2e

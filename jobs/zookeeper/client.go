@@ -69,20 +69,20 @@ func (c *Client) keep() {
 			}
 			continue
 		}
-		s.locks = newFreeList(s)
-		go s.locks.follow(c.o.Log)
+		following := make(chan struct{})
+		go func() { defer close(following); s.locks.follow(c.o.Log) }()
 		c.set(s)
 		select {
-		case <-s.ctx.Done():
-			c.o.Log.Warn("the session with ZooKeeper is lost; what it held is given up", "error", context.Cause(s.ctx))
+		case <-s.Done():
+			c.o.Log.Warn("the session with ZooKeeper is lost; what it held is given up", "error", s.Err())
 			c.mu.Lock()
 			c.losses++
 			c.mu.Unlock()
 			c.set(nil)
 		case <-c.ctx.Done():
-			s.conn.Close() // says farewell: its locks are free at once
-			s.lose(jobs.ErrClosed)
+			s.Close() // says farewell: its locks are free at once
 		}
+		<-following
 	}
 }
 
@@ -100,7 +100,7 @@ func (c *Client) session(ctx context.Context) (*session, error) {
 		c.mu.Lock()
 		s, changed := c.now, c.changed
 		c.mu.Unlock()
-		if s != nil && s.ctx.Err() == nil {
+		if s != nil && s.Err() == nil {
 			return s, nil
 		}
 		select {

@@ -8,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-zookeeper/zk"
-
+	"weir/internal/zk"
 	"weir/jobs"
 )
 
@@ -33,7 +32,7 @@ func (c *Client) Lead(ctx context.Context, action, name string) (jobs.Term, erro
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("zookeeper: lead %s: %w", action, ctx.Err())
 		}
-		if s.ctx.Err() == nil && !errors.Is(err, zk.ErrNoNode) && !unknown(err) {
+		if s.Err() == nil && !errors.Is(err, zk.ErrNoNode) && !unknown(err) {
 			return nil, fmt.Errorf("zookeeper: lead %s: %w", action, err)
 		}
 	}
@@ -42,7 +41,7 @@ func (c *Client) Lead(ctx context.Context, action, name string) (jobs.Term, erro
 // campaign puts a candidate up and waits until it is the first.
 func (s *session) campaign(ctx context.Context, folder, name string) (_ *term, err error) {
 	for _, f := range []string{election, folder} {
-		if err := s.ensure(f); err != nil {
+		if err := s.ensure(ctx, f); err != nil {
 			return nil, err
 		}
 	}
@@ -74,9 +73,8 @@ func (s *session) campaign(ctx context.Context, folder, name string) (_ *term, e
 // stand makes the candidate's node; when the outcome is unknown it looks for it.
 func (s *session) stand(folder, token, name string) (string, error) {
 	for {
-		node, err := call(s, func(c *zk.Conn) (string, error) {
-			return c.Create(folder+"/"+token, []byte(name), zk.FlagEphemeral|zk.FlagSequence, everybody())
-		})
+		// No context cuts it short: a candidate that nobody knows of would stay.
+		node, err := s.Create(context.Background(), folder+"/"+token, []byte(name), zk.Ephemeral|zk.Sequence)
 		if !unknown(err) {
 			return node, err
 		}
@@ -94,10 +92,7 @@ func (s *session) stand(folder, token, name string) (string, error) {
 
 // candidates lists the candidates, the first to lead first.
 func (s *session) candidates(folder string) ([]string, error) {
-	names, err := call(s, func(c *zk.Conn) ([]string, error) {
-		names, _, err := c.Children(folder)
-		return names, err
-	})
+	names, err := s.Children(context.Background(), folder)
 	names = slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, candidate) })
 	slices.SortFunc(names, func(a, b string) int { return strings.Compare(sequence(a), sequence(b)) })
 	return names, err
@@ -123,23 +118,16 @@ func (s *session) before(folder, own string) (string, error) {
 	}
 }
 
-// awaitEnd waits until a node is gone.
+// awaitEnd waits until a node may be gone.
 func (s *session) awaitEnd(ctx context.Context, node string) error {
-	type answer struct {
-		there bool
-		watch <-chan zk.Event
-	}
-	a, err := call(s, func(c *zk.Conn) (answer, error) {
-		there, _, watch, err := c.ExistsW(node)
-		return answer{there, watch}, err
-	})
-	if err != nil || !a.there {
-		return err
+	there, changed, err := s.WatchNode(ctx, node)
+	if err != nil || !there {
+		return lost(err)
 	}
 	select {
-	case <-a.watch:
+	case <-changed:
 		return nil
-	case <-s.ctx.Done():
+	case <-s.Done():
 		return jobs.ErrLost
 	case <-ctx.Done():
 		return ctx.Err()
@@ -152,11 +140,11 @@ type term struct {
 	node string
 }
 
-func (t *term) Lost() <-chan struct{} { return t.s.ctx.Done() }
+func (t *term) Lost() <-chan struct{} { return t.s.Done() }
 
 // Resign implements jobs.Term.
 func (t *term) Resign(context.Context) error {
-	_, _, _, err := t.s.fenced(&zk.DeleteRequest{Path: t.node, Version: -1})
+	_, _, _, err := t.s.fenced(zk.Delete(t.node))
 	if errors.Is(err, jobs.ErrLost) {
 		return nil // it went with the session
 	}

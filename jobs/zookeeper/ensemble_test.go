@@ -166,7 +166,7 @@ func (e *ensemble) await(host string) {
 	}
 }
 
-// raw is a client of the library alone.
+// raw is somebody else's client, which sees what is there.
 func (e *ensemble) raw(t testing.TB) *zk.Conn {
 	t.Helper()
 	c, _, err := zk.Connect(e.hosts, 20*tick, zk.WithLogInfo(false), zk.WithLogger(silent{}))

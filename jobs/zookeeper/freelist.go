@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -8,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/go-zookeeper/zk"
 )
 
 // A freeList holds names of entries that nobody had taken when they were
@@ -18,15 +17,15 @@ import (
 type freeList struct {
 	s *session
 
-	mu      sync.Mutex
-	names   []string             // sorted
-	mine    map[string]bool      // taken by this process, or about to be
-	later   map[string]time.Time // released; not to be taken again before
-	change  chan struct{}        // closed when there is more
-	hungry  chan struct{}        // holds a token when a new listing is wanted
-	window  int                  // of names of equal priority to choose from
-	wins    int
-	listing time.Duration // how long the last listing took
+	mu     sync.Mutex
+	names  []string             // sorted
+	mine   map[string]bool      // taken by this process, or about to be
+	later  map[string]time.Time // released; not to be taken again before
+	change chan struct{}        // closed when there is more
+	hungry chan struct{}        // holds a token when a new listing is wanted
+	window int                  // of names of equal priority to choose from
+	wins   int
+	rest   time.Duration // for how long the list is used
 }
 
 const (
@@ -36,10 +35,12 @@ const (
 	// unconditional is how often the folders are listed whatever watches say.
 	unconditional = 10 * time.Second
 	leastPause    = 5 * time.Millisecond
-	// restFactor is for how long a list is used, in times of what it took: a
-	// long queue must not be listed all the time by everybody. Meanwhile a new
-	// entry waits for the ones that are listed, whatever its priority.
-	restFactor = 30
+	// restFactor is for how long a list is used, in times of what it took, and
+	// restPerName for how long at most: a long queue must not be listed all the
+	// time by everybody. Meanwhile a new entry waits for the ones that are
+	// listed, whatever its priority.
+	restFactor  = 30
+	restPerName = 50 * time.Microsecond
 )
 
 func newFreeList(s *session) *freeList {
@@ -119,22 +120,22 @@ func (f *freeList) drop(name string, again bool, after time.Duration) {
 func (f *freeList) follow(log *slog.Logger) {
 	safety := time.NewTicker(unconditional)
 	defer safety.Stop()
-	for f.s.ctx.Err() == nil {
+	for f.s.Err() == nil {
 		entries, taken, err := f.list()
 		if err != nil {
-			if f.s.ctx.Err() == nil && !unknown(err) {
+			if f.s.Err() == nil && !unknown(err) {
 				log.Error("the queue in ZooKeeper cannot be listed", "error", err)
 			}
 			f.pause(time.Now().Add(200 * time.Millisecond))
 			continue
 		}
-		least := time.Now().Add(min(max(restFactor*f.listing, leastPause), unconditional))
+		least := time.Now().Add(f.rest)
 		select {
 		case <-entries:
 		case <-taken:
 		case <-f.hungry:
 		case <-safety.C:
-		case <-f.s.ctx.Done():
+		case <-f.s.Done():
 			return
 		}
 		f.pause(least)
@@ -143,7 +144,7 @@ func (f *freeList) follow(log *slog.Logger) {
 
 // pause waits until a time, or until the list is empty and a while has passed.
 func (f *freeList) pause(until time.Time) {
-	for time.Now().Before(until) && f.s.ctx.Err() == nil {
+	for time.Now().Before(until) && f.s.Err() == nil {
 		f.mu.Lock()
 		empty := len(f.names) == 0
 		f.mu.Unlock()
@@ -155,31 +156,22 @@ func (f *freeList) pause(until time.Time) {
 }
 
 // list reads both folders and gives their watches.
-func (f *freeList) list() (entries, taken <-chan zk.Event, err error) {
-	type listing struct {
-		names []string
-		watch <-chan zk.Event
-	}
-	read := func(folder string) (listing, error) {
-		return call(f.s, func(c *zk.Conn) (listing, error) {
-			names, _, watch, err := c.ChildrenW(folder)
-			return listing{names, watch}, err
-		})
-	}
+func (f *freeList) list() (entries, taken <-chan struct{}, err error) {
 	began := time.Now()
 	// taken first: an entry that goes meanwhile is then tried in vain, and not
 	// one overlooked that is freed.
-	locks, err := read(takenFolder)
+	locks, taken, err := f.s.WatchChildren(context.Background(), takenFolder)
 	if err != nil {
 		return nil, nil, err
 	}
-	all, err := read(entriesFolder)
+	all, entries, err := f.s.WatchChildren(context.Background(), entriesFolder)
 	if err != nil {
 		return nil, nil, err
 	}
-	f.fill(all.names, locks.names)
-	f.listing = time.Since(began)
-	return all.watch, locks.watch, nil
+	f.fill(all, locks)
+	rest := min(restFactor*time.Since(began), time.Duration(len(all))*restPerName, unconditional)
+	f.rest = max(rest, leastPause)
+	return entries, taken, nil
 }
 
 // fill puts what is free into the list.

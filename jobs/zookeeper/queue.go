@@ -8,8 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
+	"weir/internal/zk"
 	"weir/jobs"
 )
 
@@ -20,9 +19,7 @@ func (c *Client) Put(ctx context.Context, id string, priority int) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("zookeeper: put: %w", err)
 	}
-	made, err := call(s, func(conn *zk.Conn) (string, error) {
-		return conn.Create(entriesFolder+"/"+jobs.EntryPrefix(priority), []byte(id), zk.FlagSequence, everybody())
-	})
+	made, err := s.Create(ctx, entriesFolder+"/"+jobs.EntryPrefix(priority), []byte(id), zk.Sequence)
 	if err != nil {
 		return "", fmt.Errorf("zookeeper: put: %w", err)
 	}
@@ -42,14 +39,14 @@ func (c *Client) Take(ctx context.Context) (jobs.Lock, error) {
 		name, change := s.locks.next()
 		if name != "" {
 			// Not cut short by ctx: a lock that nobody knows of would stay.
-			if l, err := s.take(name); l != nil || err != nil && s.ctx.Err() == nil {
+			if l, err := s.take(name); l != nil || err != nil && s.Err() == nil {
 				return l, err
 			}
 			continue
 		}
 		select {
 		case <-change:
-		case <-s.ctx.Done():
+		case <-s.Done():
 		case <-c.ctx.Done():
 			return nil, jobs.ErrClosed
 		case <-ctx.Done():
@@ -62,25 +59,17 @@ func (c *Client) Take(ctx context.Context) (jobs.Lock, error) {
 // when it is gone.
 func (s *session) take(name string) (jobs.Lock, error) {
 	l := &lock{s: s, name: name, token: newToken()}
-	type content struct {
-		data []byte
-		err  error
-	}
-	read := make(chan content, 1)
-	go func() { // an entry's data never changes, so it may be read meanwhile
-		b, err := s.read(l.entry())
-		read <- content{b, err}
-	}()
-	failed, _, retried, err := s.fenced(
-		&zk.CheckVersionRequest{Path: l.entry(), Version: -1},
-		&zk.CreateRequest{Path: l.node(), Data: []byte(l.token), Acl: everybody(), Flags: zk.FlagEphemeral},
-	)
+	data := s.Ask(context.Background(), l.entry()) // it never changes, so it may be read meanwhile
+	failed, cause, retried, err := s.fenced(zk.Check(l.entry()), zk.Create(l.node(), []byte(l.token), zk.Ephemeral))
 	if err == nil && failed == 1 && retried {
 		// The first try may have made the lock: it is ours if it has our token.
 		var b []byte
-		if b, err = s.read(l.node()); err == nil && string(b) == l.token {
+		if b, err = s.read(context.Background(), l.node()); err == nil && string(b) == l.token {
 			failed = -1
 		}
+	}
+	if err == nil && failed >= 0 && !errors.Is(cause, zk.ErrNoNode) && !errors.Is(cause, zk.ErrNodeExists) {
+		err = fmt.Errorf("zookeeper: take %s: %w", name, cause)
 	}
 	if err != nil || failed >= 0 {
 		s.locks.lost(name)
@@ -90,23 +79,23 @@ func (s *session) take(name string) (jobs.Lock, error) {
 		return nil, err
 	}
 	s.locks.won()
-	c := <-read
-	if c.err != nil { // taken, and not to be read
-		return nil, errors.Join(c.err, l.Release(context.Background(), 0))
+	b, err := data()
+	if unknown(err) {
+		b, err = s.read(context.Background(), l.entry())
 	}
-	l.id = string(c.data)
+	if err != nil { // taken, and not to be read
+		return nil, errors.Join(lost(err), l.Release(context.Background(), 0))
+	}
+	l.id = string(b)
 	return l, nil
 }
 
 // read gives a node's data; it asks again until there is an answer.
-func (s *session) read(node string) ([]byte, error) {
+func (s *session) read(ctx context.Context, node string) ([]byte, error) {
 	for {
-		b, err := call(s, func(c *zk.Conn) ([]byte, error) {
-			b, _, err := c.Get(node)
-			return b, err
-		})
-		if err == nil || !unknown(err) {
-			return b, err
+		b, err := s.Get(ctx, node)
+		if err == nil || !unknown(err) || ctx.Err() != nil {
+			return b, lost(err)
 		}
 		time.Sleep(pauseUnknown)
 	}
@@ -124,12 +113,12 @@ func (l *lock) entry() string         { return entriesFolder + "/" + l.name }
 func (l *lock) node() string          { return takenFolder + "/" + l.name }
 func (l *lock) Path() string          { return l.entry() }
 func (l *lock) ID() string            { return l.id }
-func (l *lock) Lost() <-chan struct{} { return l.s.ctx.Done() }
+func (l *lock) Lost() <-chan struct{} { return l.s.Done() }
 
 // Consume implements jobs.Lock.
 func (l *lock) Consume(context.Context) error {
 	return l.end(false, 0, func() error {
-		failed, cause, _, err := l.s.fenced(&zk.DeleteRequest{Path: l.entry(), Version: -1}, &zk.DeleteRequest{Path: l.node(), Version: -1})
+		failed, cause, _, err := l.s.fenced(zk.Delete(l.entry()), zk.Delete(l.node()))
 		switch {
 		case err != nil:
 			return err
@@ -151,7 +140,7 @@ func (l *lock) Release(_ context.Context, after time.Duration) error {
 
 // unlock deletes the lock alone.
 func (l *lock) unlock() error {
-	failed, cause, _, err := l.s.fenced(&zk.DeleteRequest{Path: l.node(), Version: -1})
+	failed, cause, _, err := l.s.fenced(zk.Delete(l.node()))
 	if err != nil || failed < 0 || errors.Is(cause, zk.ErrNoNode) {
 		return err
 	}
@@ -179,10 +168,7 @@ func (c *Client) Holds(ctx context.Context, entry string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("zookeeper: look for %s: %w", entry, err)
 	}
-	return call(s, func(conn *zk.Conn) (bool, error) {
-		ok, _, err := conn.Exists(path.Clean(entry))
-		return ok, err
-	})
+	return s.Exists(ctx, path.Clean(entry))
 }
 
 // readers is how many entries are read at a time.
@@ -194,10 +180,7 @@ func (c *Client) Entries(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zookeeper: list: %w", err)
 	}
-	names, err := call(s, func(conn *zk.Conn) ([]string, error) {
-		names, _, err := conn.Children(entriesFolder)
-		return names, err
-	})
+	names, err := s.Children(ctx, entriesFolder)
 	if err != nil {
 		return nil, fmt.Errorf("zookeeper: list: %w", err)
 	}
@@ -210,7 +193,7 @@ func (c *Client) Entries(ctx context.Context) (map[string]string, error) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			b, err := s.read(entriesFolder + "/" + name)
+			b, err := s.read(ctx, entriesFolder+"/"+name)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

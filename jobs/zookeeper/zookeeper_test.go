@@ -234,7 +234,6 @@ func (p *proxy) serve(c net.Conn) {
 
 func (p *proxy) client(t *testing.T) *Client {
 	t.Helper()
-	// The library waits a second before it tries the only server again.
 	c, err := Open(Options{Hosts: []string{p.l.Addr().String()}, Timeout: 12 * tick})
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +319,7 @@ func adoption(t *testing.T, e *ensemble) {
 	name := takenFolder + path[len(entriesFolder):]
 	arm(func() bool { ok, _, _ := raw.Exists(name); return ok })
 	l := take(t, a)
-	if l.Path() != path || l.ID() != "job/a" || s.ctx.Err() != nil {
+	if l.Path() != path || l.ID() != "job/a" || s.Err() != nil {
 		t.Fatalf("took %s of %s", l.Path(), l.ID())
 	}
 	arm(func() bool { ok, _, _ := raw.Exists(path); return !ok })
@@ -353,7 +352,7 @@ func deletedLock(t *testing.T, e *ensemble) {
 	if err := l.Consume(t.Context()); !errors.Is(err, jobs.ErrLost) {
 		t.Errorf("consume without the lock: %v", err)
 	}
-	if _, err := raw.Create(entriesFolder+"/not-of-us", []byte("\xff\x00"), 0, everybody()); err != nil {
+	if _, err := raw.Create(entriesFolder+"/not-of-us", []byte("\xff\x00"), 0, zk.WorldACL(zk.PermAll)); err != nil {
 		t.Fatal(err)
 	}
 	l = take(t, a) // job/b again, or the strange one: any child is an entry
