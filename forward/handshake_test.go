@@ -209,7 +209,7 @@ func TestSilence(t *testing.T) {
 // than StallTimeout, but of another message each time.
 func TestSteadyHalves(t *testing.T) {
 	t.Parallel()
-	s, err := NewServer(Options{Handler: &keeper{}, StallTimeout: 400 * time.Millisecond})
+	s, err := NewServer(Options{Handler: &keeper{}, StallTimeout: 6 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestSteadyHalves(t *testing.T) {
 	talk.send(in[:5], 0)
 	want := ""
 	for range 15 {
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(450 * time.Millisecond)
 		talk.send(append(bytes.Clone(in[5:]), in[:5]...), 0)
 		want += ack("id")
 	}

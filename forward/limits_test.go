@@ -264,7 +264,7 @@ func TestBudget(t *testing.T) {
 		go func() {
 			defer wait.Done()
 			talk := connect(t, s)
-			talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+			talk.pipe.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 			talk.send(in, 100_000)
 			if got := talk.finish(); string(got) != ack("1") {
 				t.Errorf("answer %q", got)
@@ -297,7 +297,7 @@ func TestBudgetInflates(t *testing.T) {
 		go func() {
 			defer wait.Done()
 			talk := connect(t, s)
-			talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+			talk.pipe.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 			talk.send(in, 100_000)
 			if got := talk.finish(); string(got) != ack("1") {
 				t.Errorf("answer %q", got)
@@ -346,7 +346,7 @@ func TestBombsTogether(t *testing.T) { // alone, since it looks at the memory of
 		wait.Go(func() {
 			for range 2 {
 				talk := connect(t, s)
-				talk.pipe.SetWriteDeadline(time.Now().Add(time.Minute))
+				talk.pipe.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 				in, want := fits, ack("1")
 				if i%4 == 0 {
 					in, want = over, ""
@@ -391,7 +391,7 @@ func TestInflaterForTheLeaseAhead(t *testing.T) {
 	}()
 	select {
 	case <-got:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the lease that is ahead waits")
 	}
 	give()
@@ -450,7 +450,7 @@ func TestConnectionsBounded(t *testing.T) {
 		t.Errorf("%d connections", n.Connections)
 	}
 	first.Close()
-	second.SetReadDeadline(time.Now().Add(10 * time.Second))
+	second.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := io.ReadFull(second, make([]byte, len(ack("id")))); err != nil {
 		t.Errorf("the second was not served after the first: %v", err)
 	}

@@ -57,7 +57,7 @@ func connect(t testing.TB, s *Server) *talk {
 	k := &talk{t: t, pipe: client}
 	k.cond = sync.NewCond(&k.mu)
 	go k.listen()
-	client.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	client.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 	t.Cleanup(func() { client.Close() })
 	return k
 }

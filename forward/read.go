@@ -34,8 +34,9 @@ func (c *conn) fill() error {
 		if draining && time.Now().After(c.s.until) {
 			return errDrained
 		}
+		began := time.Now()
 		if draining {
-			c.nc.SetReadDeadline(time.Now().Add(c.s.quiet))
+			c.nc.SetReadDeadline(began.Add(c.s.quiet))
 		}
 		n, err := c.nc.Read(c.buf[c.w:])
 		c.w += n
@@ -48,8 +49,9 @@ func (c *conn) fill() error {
 			return err
 		}
 		switch {
-		case draining:
+		case draining && time.Since(began) < 2*c.s.quiet:
 			return errDrained
+		case draining: // held up until the deadline was over, we may not have looked
 		case c.s.draining.Load():
 		case patience == "buffer":
 			c.shrink()

@@ -82,7 +82,7 @@ func serve(t testing.TB, o Options) (*Server, net.Addr) {
 	}
 	go s.Serve(l)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -100,7 +100,7 @@ func exchange(t testing.TB, a net.Addr, b []byte) []byte {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	sent := make(chan error, 1)
 	go func() {
 		_, err := c.Write(b)

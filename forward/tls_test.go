@@ -184,7 +184,7 @@ func TestTLS(t *testing.T) {
 // secured makes the handshake over TLS, sends a message and gives its ack.
 func secured(t *testing.T, c *tls.Conn) []byte {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	helo := make([]byte, 65)
 	if _, err := io.ReadFull(c, helo); err != nil {
 		return nil
@@ -210,7 +210,7 @@ func TestTLSShutdownDuringHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.quiet = 5 * time.Second
+	s.quiet = time.Minute
 	config, err := TLS{CertFile: ca.path("server.crt"), KeyFile: ca.path("server.key"), MinVersion: tls.VersionTLS13}.Config(nil)
 	if err != nil {
 		t.Fatal(err)

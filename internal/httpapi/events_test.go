@@ -26,7 +26,7 @@ type tailClient struct {
 
 func (w *weir) tail(target string, headers ...string) *tailClient {
 	w.t.Helper()
-	ctx, stop := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(w.t.Context(), patience)
 	req, err := http.NewRequestWithContext(ctx, "GET", w.base+target, nil)
 	if err != nil {
 		w.t.Fatal(err)
@@ -177,7 +177,7 @@ func TestEventsEnd(t *testing.T) {
 	for w.s.watch.waiting() != 1 {
 		time.Sleep(time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- w.s.Shutdown(ctx) }()
@@ -199,7 +199,7 @@ func TestEventsEnd(t *testing.T) {
 // may be only so many tails.
 func TestEventsSlow(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(o *Options) { o.StallTimeout = 300 * time.Millisecond; o.MaxConns = 8 })
+	w := start(t, func(o *Options) { o.StallTimeout = 3 * time.Second; o.MaxConns = 8 })
 	w.do("PUT", "/streams/numbers.much", strings.NewReader(strings.Repeat(strings.Repeat("x", 1000)+"\n", 20_000))).want(t, 201, "")
 	conn, err := net.Dial("tcp", w.addr)
 	if err != nil {
@@ -211,7 +211,7 @@ func TestEventsSlow(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for began := time.Now(); w.s.watch.waiting() != 0; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > patience {
 			t.Fatal("a client that takes nothing is kept")
 		}
 	}

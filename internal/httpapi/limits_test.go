@@ -82,7 +82,7 @@ func TestUploadBeyondMaxBody(t *testing.T) {
 // waited too long are told to come again.
 func TestBodyMemory(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(o *Options) { o.MaxBody, o.BodyMemory, o.BodyWait = 10000, 10000, 300*time.Millisecond })
+	w := start(t, func(o *Options) { o.MaxBody, o.BodyMemory, o.BodyWait = 10000, 10000, 3*time.Second })
 	c := w.dial()
 	head := "POST /portal_ingestion_policies/raw/ingest?reference=raw.first HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"
 	c.say(head + strings.Repeat("x", 8999))

@@ -44,7 +44,7 @@ type browser struct {
 func open(t *testing.T, url string) browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.WindowSize(1280, 1000),
+		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1280, 1000),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
@@ -68,7 +68,7 @@ func act[T any](b browser, a chromedp.Action[T]) T {
 // until waits for an expression to hold in the page.
 func (b browser) until(expression string) {
 	b.t.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(20*time.Second))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))); err != nil {
 		b.shot("failed")
 		b.t.Fatalf("it never held that %s: %v", expression, err)
 	}
@@ -148,8 +148,7 @@ func TestPageInChromium(t *testing.T) {
 		t.Errorf("the table shows streams %q", names)
 	}
 	b.plotGrows(w)
-	b.until(`parseFloat(document.getElementById("rate-records").textContent) > 0`)
-	b.until(`parseFloat(document.getElementById("rate-rows").textContent) > 0`)
+	b.showsRates(w)
 	if refused := b.text("refused"); !strings.Contains(refused, "missing-reference") || !strings.Contains(refused, "bad-") {
 		t.Errorf("the refused are shown as %q", refused)
 	}
@@ -174,6 +173,21 @@ func TestPageInChromium(t *testing.T) {
 	b.shot("page-dark")
 	if n := act(b, chromedp.Evaluate[int](`performance.getEntriesByType("resource").filter(e => !e.name.startsWith(location.origin)).length`)); n != 0 {
 		t.Errorf("the page loads %d things from elsewhere", n)
+	}
+}
+
+// showsRates checks that the page tells how fast something comes, while it
+// comes: the rates are those of the last seconds.
+func (b browser) showsRates(w *weir) {
+	b.t.Helper()
+	const shown = `["records", "rows"].every(f => parseFloat(document.getElementById("rate-" + f).textContent) > 0)`
+	for end := time.Now().Add(patience); !act(b, chromedp.Evaluate[bool](shown)); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatal("the page shows no rates")
+		}
+		w.ingest("raw", "raw.sensor", entry("one")).want(b.t, 204, "")
+		w.do("POST", "/streams/numbers.waves", strings.NewReader(waves(0, 10))).want(b.t, 200, "")
+		w.build("numbers.waves")
 	}
 }
 
