@@ -114,7 +114,10 @@ func parseParameters(d *xml.Decoder) (Parameters, error) {
 			if depth++; depth > 2 || depth == 2 && t.Name.Local != "parameter" {
 				return nil, fmt.Errorf("element <%.40s> is not expected", t.Name.Local)
 			}
-			name = attribute(&t, "id")
+			name = ""
+			if k := slices.IndexFunc(t.Attr, func(a xml.Attr) bool { return a.Name.Local == "id" }); k >= 0 {
+				name = t.Attr[k].Value
+			}
 			text.Reset()
 		case xml.CharData:
 			if depth == 2 {

@@ -1,8 +1,6 @@
 package slap
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +16,7 @@ func Unmarshal(b []byte) (any, error) {
 	if len(b) > MaxDocument {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrMarshal, len(b), MaxDocument)
 	}
-	r := reader{d: xml.NewDecoder(bytes.NewReader(b)), known: map[string]counted{}}
+	r := reader{scanner: scanner{b: b, names: map[string]string{}}, known: map[string]counted{}}
 	v, err := r.document()
 	if err != nil && !errors.Is(err, ErrMarshal) {
 		err = fmt.Errorf("%w: %w", ErrMarshal, err)
@@ -28,9 +26,10 @@ func Unmarshal(b []byte) (any, error) {
 
 // A reader walks the tokens of a document.
 type reader struct {
-	d     *xml.Decoder
-	known map[string]counted // by id: containers that are complete
-	count int
+	scanner
+	known  map[string]counted // by id: containers that are complete
+	count  int
+	pieces []string // of the text that is being read
 }
 
 // A counted is a value and the number of values in it.
@@ -40,84 +39,52 @@ type counted struct {
 }
 
 func (r *reader) document() (any, error) {
-	root, err := r.start("")
-	if err != nil {
+	if _, err := r.start(); err != nil {
 		return nil, err
 	}
-	if root == nil || root.Name.Local != "marshal" {
+	if r.name != "marshal" {
 		return nil, fmt.Errorf("%w: the root is no <marshal>", ErrMarshal)
 	}
 	v, err := r.one("marshal")
 	if err != nil {
 		return nil, err
 	}
-	for {
-		switch t, err := r.token(); {
-		case err == io.EOF:
-			return v, nil
-		case err != nil:
-			return nil, err
-		case t != nil:
-			return nil, fmt.Errorf("%w: something follows the document", ErrMarshal)
-		}
-	}
-}
-
-// token gives the next start or end, or nil for white space and comments.
-func (r *reader) token() (xml.Token, error) {
-	t, err := r.d.Token()
-	if err != nil {
+	switch _, err := r.start(); {
+	case err == io.EOF:
+		return v, nil
+	case err != nil:
 		return nil, err
 	}
-	switch t := t.(type) {
-	case xml.StartElement, xml.EndElement:
-		return t, nil
-	case xml.CharData:
-		if len(bytes.TrimSpace(t)) > 0 {
-			return nil, fmt.Errorf("%w: text between elements: %.40q", ErrMarshal, t)
-		}
-	case xml.Directive:
-		return nil, fmt.Errorf("%w: a document type is not allowed", ErrMarshal)
-	}
-	return nil, nil
+	return nil, fmt.Errorf("%w: something follows the document", ErrMarshal)
 }
 
-// start gives the next element, or nil at the end of the parent.
-func (r *reader) start(parent string) (*xml.StartElement, error) {
+// start comes to the next element; false at the end of the parent.
+func (r *reader) start() (bool, error) {
 	for {
-		t, err := r.token()
-		if err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
+		if err := r.next(); err != nil {
+			return false, err
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			return &t, nil
-		case xml.EndElement:
-			if parent == "" {
-				return nil, fmt.Errorf("%w: an end without a start", ErrMarshal)
-			}
-			return nil, nil
+		switch {
+		case r.kind != textToken:
+			return r.kind == startToken, nil
+		case strings.TrimSpace(r.text) != "":
+			return false, fmt.Errorf("%w: text between elements: %.40q", ErrMarshal, r.text)
 		}
 	}
 }
 
 // one reads the only value of an element.
 func (r *reader) one(parent string) (any, error) {
-	s, err := r.start(parent)
-	if err != nil {
+	if there, err := r.start(); err != nil {
 		return nil, err
-	}
-	if s == nil {
+	} else if !there {
 		return nil, fmt.Errorf("%w: <%s> is empty", ErrMarshal, parent)
 	}
-	v, err := r.value(s, 0)
+	v, err := r.value(0)
 	if err != nil {
 		return nil, err
 	}
-	if s, err = r.start(parent); err != nil || s != nil {
+	if more, err := r.start(); err != nil || more {
 		return nil, errors.Join(err, fmt.Errorf("%w: <%s> has more than one value", ErrMarshal, parent))
 	}
 	return v, nil
@@ -131,20 +98,21 @@ func (r *reader) grow(n int) error {
 	return nil
 }
 
-func (r *reader) value(s *xml.StartElement, depth int) (any, error) {
+// value reads the element that start has come to.
+func (r *reader) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("%w: deeper than %d", ErrMarshal, maxDepth)
 	}
 	if err := r.grow(1); err != nil {
 		return nil, err
 	}
-	switch tag := s.Name.Local; tag {
+	switch tag := r.name; tag {
 	case "tuple", "list", "set", "dictionary", "object":
-		return r.container(s, depth)
+		return r.container(tag, depth)
 	case "reference":
-		return r.reference(s)
+		return r.reference()
 	case "none", "bool", "int", "long", "float", "string", "unicode":
-		text, err := r.chars(tag)
+		text, err := r.content(tag)
 		if err != nil {
 			return nil, err
 		}
@@ -154,17 +122,17 @@ func (r *reader) value(s *xml.StartElement, depth int) (any, error) {
 	}
 }
 
-func (r *reader) container(s *xml.StartElement, depth int) (v any, err error) {
-	before := r.count
-	switch s.Name.Local {
+func (r *reader) container(tag string, depth int) (v any, err error) {
+	before, id := r.count, r.attribute("id")
+	switch tag {
 	case "dictionary":
 		v, err = r.dict(depth)
 	case "object":
-		v, err = r.object(s, depth)
+		v, err = r.object(depth)
 	default:
 		var items []any
-		items, err = r.items(s.Name.Local, depth)
-		switch s.Name.Local {
+		items, err = r.items(depth)
+		switch tag {
 		case "tuple":
 			v = Tuple(items)
 		case "set":
@@ -176,14 +144,14 @@ func (r *reader) container(s *xml.StartElement, depth int) (v any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if id := attribute(s, "id"); id != "" {
+	if id != "" {
 		r.known[id] = counted{v, r.count - before + 1}
 	}
 	return v, nil
 }
 
-func (r *reader) reference(s *xml.StartElement) (any, error) {
-	id := attribute(s, "id")
+func (r *reader) reference() (any, error) {
+	id := r.attribute("id")
 	k, ok := r.known[id]
 	if !ok {
 		return nil, fmt.Errorf("%w: reference to %.40q, which is not complete before it", ErrMarshal, id)
@@ -191,20 +159,20 @@ func (r *reader) reference(s *xml.StartElement) (any, error) {
 	if err := r.grow(k.count); err != nil {
 		return nil, err
 	}
-	if end, err := r.start("reference"); err != nil || end != nil {
+	if more, err := r.start(); err != nil || more {
 		return nil, errors.Join(err, fmt.Errorf("%w: a reference is not empty", ErrMarshal))
 	}
 	return k.value, nil
 }
 
-func (r *reader) items(tag string, depth int) ([]any, error) {
+func (r *reader) items(depth int) ([]any, error) {
 	items := []any{}
 	for {
-		s, err := r.start(tag)
-		if err != nil || s == nil {
+		more, err := r.start()
+		if err != nil || !more {
 			return items, err
 		}
-		v, err := r.value(s, depth+1)
+		v, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
@@ -213,7 +181,7 @@ func (r *reader) items(tag string, depth int) ([]any, error) {
 }
 
 func (r *reader) dict(depth int) (map[string]any, error) {
-	items, err := r.items("dictionary", depth)
+	items, err := r.items(depth)
 	if err != nil {
 		return nil, err
 	}
@@ -232,13 +200,13 @@ func (r *reader) dict(depth int) (map[string]any, error) {
 	return m, nil
 }
 
-func (r *reader) object(s *xml.StartElement, depth int) (*Object, error) {
-	class := attribute(s, "class")
+func (r *reader) object(depth int) (*Object, error) {
+	class, m := r.attribute("class"), r.attribute("module")
 	n, ok := classes[class]
-	if m := attribute(s, "module"); !ok || m != module {
+	if !ok || m != module {
 		return nil, fmt.Errorf("%w: class %.60q of module %.60q is not one of SLAP's", ErrMarshal, class, m)
 	}
-	items, err := r.items("object", depth)
+	items, err := r.items(depth)
 	if err != nil {
 		return nil, err
 	}
@@ -252,20 +220,18 @@ func (r *reader) object(s *xml.StartElement, depth int) (*Object, error) {
 	return nil, fmt.Errorf("%w: an object of class %s is a tuple of %d and a dictionary", ErrMarshal, class, n)
 }
 
-// chars reads the text of an element.
-func (r *reader) chars(tag string) (string, error) {
-	var text []byte
-	for {
-		t, err := r.d.Token()
-		if err != nil {
+// content reads the text of an element, to its end.
+func (r *reader) content(tag string) (string, error) {
+	for r.pieces = r.pieces[:0]; ; {
+		if err := r.next(); err != nil {
 			return "", err
 		}
-		switch t := t.(type) {
-		case xml.CharData:
-			text = append(text, t...)
-		case xml.EndElement:
-			return string(text), nil
-		case xml.StartElement, xml.Directive:
+		switch r.kind {
+		case textToken:
+			r.pieces = append(r.pieces, r.text)
+		case endToken:
+			return strings.Join(r.pieces, ""), nil
+		default:
 			return "", fmt.Errorf("%w: <%s> has more than text in it", ErrMarshal, tag)
 		}
 	}
@@ -277,6 +243,9 @@ var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
 func scalar(tag, text string) (any, error) {
 	switch tag {
 	case "string", "unicode":
+		if strings.IndexByte(text, '&') < 0 {
+			return text, nil
+		}
 		return unescape.Replace(text), nil
 	case "none":
 		if text == "" {
@@ -297,13 +266,4 @@ func scalar(tag, text string) (any, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %.40q is no %s", ErrMarshal, text, tag)
-}
-
-func attribute(s *xml.StartElement, name string) string {
-	for _, a := range s.Attr {
-		if a.Name.Local == name {
-			return a.Value
-		}
-	}
-	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,11 +33,32 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	case len(os.Args) == 3 && os.Args[1] == "test-agent":
 		os.Exit(agent(os.Args[2]))
+	case len(os.Args) == 3 && os.Args[1] == "test-lock":
+		os.Exit(holdLock(os.Args[2]))
 	case len(os.Args) == 2 && os.Args[1] == "test-exec":
 		fmt.Fprintln(os.Stderr, supervise.Exec())
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// holdLock takes a lock, gives its file to a process that it makes, prints the
+// id of that, and waits. Both end with standard input.
+func holdLock(path string) int {
+	l := locks{held: map[string]bool{}}
+	k, err := l.take(path)
+	made := exec.Command("cat")
+	if err == nil {
+		made.Stdin, made.ExtraFiles = os.Stdin, []*os.File{k.file}
+		err = made.Start()
+	}
+	if err != nil {
+		fmt.Print(err)
+		return 1
+	}
+	fmt.Print(made.Process.Pid)
+	made.Wait()
+	return 0
 }
 
 // A fake is a master that says what a test wants and notes what it is told.

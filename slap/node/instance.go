@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"weir/slap"
 )
@@ -31,6 +32,8 @@ func (n *Node) Instance(ctx context.Context, r Run) (Outcome, error) {
 	if err := n.prepare(); err != nil {
 		return Outcome{}, err
 	}
+	r.snapshot = n.snapshot(ctx)
+	defer func() { <-r.snapshot.taken }()
 	computer, err := n.client.Computer(ctx, n.c.Computer)
 	if isOffline(err) {
 		return n.offline(ctx, err)
@@ -43,7 +46,6 @@ func (n *Node) Instance(ctx context.Context, r Run) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	r.snapshot = &snapshot{}
 	parallel := r.Parallel
 	if parallel == 0 {
 		parallel = n.c.Parallel
@@ -92,33 +94,24 @@ type result struct {
 // each does something with all partitions, several at a time. It ends early
 // only when the master is lost, which is the error.
 func (n *Node) each(ctx context.Context, list []slap.Partition, parallel int, do func(context.Context, slap.Partition) result) (o Outcome, lost error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, lose := context.WithCancelCause(ctx)
+	defer lose(nil)
 	var all sync.WaitGroup
-	var mu sync.Mutex
+	var next atomic.Int64
 	results := make([]result, len(list))
-	slots := make(chan struct{}, max(1, parallel))
-	for k, p := range list {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	for range min(max(1, parallel), len(list)) {
 		all.Go(func() {
-			defer func() { <-slots }()
-			r := do(ctx, p)
-			mu.Lock()
-			defer mu.Unlock()
-			results[k] = r
-			if isOffline(r.err) && lost == nil {
-				lost = r.err
-				cancel()
+			for k := next.Add(1) - 1; k < int64(len(list)) && ctx.Err() == nil; k = next.Add(1) - 1 {
+				if results[k] = do(ctx, list[k]); isOffline(results[k].err) {
+					lose(results[k].err)
+				}
 			}
 		})
 	}
 	all.Wait()
+	if cause := context.Cause(ctx); isOffline(cause) {
+		lost = cause
+	}
 	for k, p := range list {
 		o.add(p, results[k])
 	}
@@ -202,7 +195,7 @@ func (n *Node) open(p slap.Partition) (*task, error) {
 			return nil, errors.New("the master sends an URL, a state or a timestamp of several lines")
 		}
 	}
-	lock, err := lockFile(n.state("lock", name))
+	lock, err := n.locks.take(n.state("lock", name))
 	if err != nil {
 		return nil, err
 	}

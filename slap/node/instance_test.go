@@ -2,12 +2,11 @@ package node
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -237,20 +236,32 @@ func TestLocks(t *testing.T) {
 	lock, err = h.Lock("instance", "")
 	h.must(err)
 	defer lock.Release()
-	// A process that an agent made, just before it was killed, has its lock.
-	dead := exec.Command("true")
-	h.must(dead.Run())
-	made, err := os.OpenFile(h.state("lock", "part0"), os.O_RDWR|os.O_CREATE, 0o644)
+	// Another process has the lock until it is killed. What it made, and what
+	// outlives it, has the file, but not the lock.
+	path := h.state("lock", "part0")
+	other := exec.Command(os.Args[0], "test-lock", path)
+	in, err := other.StdinPipe()
 	h.must(err)
-	h.must(syscall.Flock(int(made.Fd()), syscall.LOCK_EX))
-	_, err = fmt.Fprintln(made, dead.Process.Pid)
+	out, err := other.StdoutPipe()
 	h.must(err)
-	time.AfterFunc(50*time.Millisecond, func() { made.Close() })
-	next, err := lockFile(h.state("lock", "part0"))
+	h.must(other.Start())
+	made := make([]byte, 20)
+	n, err := out.Read(made)
+	h.must(err)
+	if _, err := h.locks.take(path); !errors.Is(err, ErrRunning) {
+		t.Errorf("a lock of another process: %v", err)
+	}
+	h.must(other.Process.Kill())
+	other.Process.Wait()
+	if name, err := os.Readlink("/proc/" + string(made[:n]) + "/fd/3"); err != nil || name != path {
+		t.Errorf("what it made has %q, %v", name, err)
+	}
+	next, err := h.locks.take(path)
 	h.must(err)
 	h.must(next.Release())
+	h.must(errors.Join(in.Close(), out.Close()))
 	// A partition that another command works on is left to it.
-	part, err := lockFile(h.state("lock", "part0"))
+	part, err := h.locks.take(path)
 	h.must(err)
 	h.instance(Run{}, 0)
 	h.must(part.Release())

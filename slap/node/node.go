@@ -26,9 +26,6 @@ const (
 	ExitRunning = 10 // the command runs already
 )
 
-// ErrRunning: another process does the same on this computer.
-var ErrRunning = errors.New("node: it runs already")
-
 // Options of a Node.
 type Options struct {
 	Config *Config
@@ -44,6 +41,7 @@ type Node struct {
 	log     *slog.Logger
 	client  *slap.Client
 	started sync.Once // directories of the agent
+	locks   locks
 }
 
 // New makes an agent; nothing is touched yet.
@@ -55,7 +53,7 @@ func New(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Node{c: o.Config, o: o, log: o.Log, client: client}, nil
+	return &Node{c: o.Config, o: o, log: o.Log, client: client, locks: locks{held: map[string]bool{}}}, nil
 }
 
 // A Problem is what went wrong with a partition or a release.
@@ -126,94 +124,6 @@ func makeDir(path string, perm fs.FileMode) error {
 func (n *Node) releasePath(url string) string {
 	sum := md5.Sum([]byte(url)) // the name, not a protection
 	return filepath.Join(n.c.Software, hex.EncodeToString(sum[:]))
-}
-
-// A Lock is held by one process at a time, and ends with it.
-type Lock struct{ file *os.File }
-
-// lockFile takes a lock and writes the process's id to its file; ErrRunning
-// when it is held, also by a slapos that has only written its id.
-func lockFile(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("node: lock: %w", err)
-	}
-	if err := hold(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%w: %s is held", ErrRunning, path)
-	}
-	if pid := holder(f); pid != "" && pid != fmt.Sprint(os.Getpid()) && isAgent(pid) {
-		f.Close()
-		return nil, fmt.Errorf("%w: process %s, says %s", ErrRunning, pid, path)
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("node: lock: %w", err)
-	}
-	return &Lock{f}, nil
-}
-
-// hold locks a file. When an agent is killed while it makes a process, that one
-// has the lock until it executes its program, so it is waited for while whoever
-// is named in the file is dead.
-func hold(f *os.File) error {
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) || lives(holder(f)) || time.Now().After(end) {
-			return err
-		}
-	}
-}
-
-// holder gives the process that a lock's file names, "" for none.
-func holder(f *os.File) string {
-	b := make([]byte, 20)
-	n, _ := f.ReadAt(b, 0)
-	return strings.TrimSpace(string(b[:n]))
-}
-
-// lives tells whether a process is there and has not ended.
-func lives(pid string) bool {
-	if pid == "" || strings.Trim(pid, "0123456789") != "" {
-		return false
-	}
-	b, err := os.ReadFile("/proc/" + pid + "/stat")
-	_, state, _ := strings.Cut(string(b), ") ")
-	return err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
-}
-
-// isAgent tells whether a process is a slapos, which takes no locks.
-func isAgent(pid string) bool {
-	if strings.Trim(pid, "0123456789") != "" {
-		return false
-	}
-	b, err := os.ReadFile("/proc/" + pid + "/cmdline")
-	return err == nil && strings.Contains(string(b), "slapos")
-}
-
-// Release ends the lock. The file stays, empty.
-func (l *Lock) Release() error {
-	// Closing is not enough: a child between fork and exec has the file, too.
-	return errors.Join(l.file.Truncate(0), syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
-}
-
-// Lock takes the lock of a command: instance, software or report. A pid file
-// that is given goes before that of the configuration.
-func (n *Node) Lock(command, pidfile string) (*Lock, error) {
-	if pidfile == "" {
-		pidfile = n.c.Pidfiles[command]
-	}
-	if pidfile == "" {
-		if err := n.prepare(); err != nil {
-			return nil, err
-		}
-		pidfile = n.state("lock", "command-"+command)
-	}
-	return lockFile(pidfile)
 }
 
 // freeSpace tells whether a file system has as much space as is wanted.

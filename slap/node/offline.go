@@ -56,7 +56,7 @@ func (n *Node) startOffline(ctx context.Context, c *supervise.Client, group stri
 		return nil
 	}
 	defer f.close()
-	plan := requested.Make(requested.Place{Folder: f.path, ID: group, UID: uint32(f.uid)}, true, names, n.now())
+	plan := requested.Make(requested.Place{Root: f.root, ID: group, UID: uint32(f.uid)}, true, names, n.now())
 	var start []string
 	for _, name := range names {
 		if !slices.Contains(plan.Stopped, name) {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -100,7 +99,7 @@ func (t *task) program(group, name, path string) supervise.Program {
 
 // place is the partition as requests of process states see it.
 func (t *task) place() requested.Place {
-	return requested.Place{Folder: t.f.path, ID: t.name, UID: uint32(t.f.uid)}
+	return requested.Place{Root: t.f.root, ID: t.name, UID: uint32(t.f.uid)}
 }
 
 // startProcesses makes the supervisor run what the partition has, but for
@@ -187,38 +186,44 @@ func (t *task) stop(ctx context.Context) error {
 	return errors.Join(c.Remove(ctx, t.name), t.n.forgetGroup(t.name))
 }
 
-// A snapshot is which groups the supervisor has, asked once in a run and only
-// when somebody wants to know.
+// A snapshot is which groups the supervisor has, asked once in a run, while
+// the master is asked.
 type snapshot struct {
-	once   sync.Once
-	groups map[string]bool
+	taken  chan struct{}
+	groups map[string]bool   // none where the supervisor does not tell
 	limits map[string]string // what groups are at, and who brought them there
-	err    error
 }
 
-// has tells whether there is a group, and which limit it is at.
-func (s *snapshot) has(ctx context.Context, n *Node, group string) (there bool, limit string) {
-	s.once.Do(func() {
-		c, err := n.supervisor(ctx, true)
-		if err != nil {
-			s.err = err
+func (n *Node) snapshot(ctx context.Context) *snapshot {
+	s := &snapshot{taken: make(chan struct{}), groups: map[string]bool{}}
+	go func() {
+		defer close(s.taken)
+		c, err := n.supervisor(ctx, false)
+		if c == nil || err != nil {
 			return
 		}
 		info, err := c.Info(ctx)
-		s.err, s.groups, s.limits = err, map[string]bool{}, info.Limited
+		if err != nil {
+			return
+		}
+		s.limits = info.Limited
 		for _, g := range info.Groups {
 			s.groups[g] = true
 		}
-	})
-	return s.err == nil && s.groups[group], s.limits[group]
+	}()
+	return s
 }
 
 // runs tells whether the supervisor knows the partition, if there is anything
 // to know, and which limit it is at.
-func (t *task) runs(ctx context.Context, s *snapshot) (bool, string) {
+func (t *task) runs(s *snapshot) (there bool, limit string) {
+	<-s.taken
+	if s.groups[t.name] {
+		return true, s.limits[t.name]
+	}
 	for _, place := range places {
 		if names, err := t.f.names(place.dir); err == nil && len(names) > 0 {
-			return s.has(ctx, t.n, t.name)
+			return false, ""
 		}
 	}
 	return true, ""

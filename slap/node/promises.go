@@ -82,7 +82,7 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 	if t.p.State != slap.Started {
 		return result{}
 	}
-	runs, limit := t.runs(ctx, s)
+	runs, limit := t.runs(s)
 	if !runs || requested.Pending(t.place(), t.n.now()) {
 		if err := t.startProcesses(ctx); err != nil {
 			return result{err: errors.Join(err, t.failed(ctx, err)), worked: true}
@@ -91,13 +91,7 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 			t.log.Warn("requested process state", "error", err)
 		}
 	}
-	o := t.promiseOptions()
-	o.Anomaly = true
-	kept, err := promise.Run(ctx, o)
-	t.note(kept)
-	if err == nil {
-		err = kept.Err()
-	}
+	kept, err := t.anomalies(ctx)
 	if ctx.Err() != nil {
 		return result{err: ctx.Err()}
 	}
@@ -111,6 +105,21 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 	kind := errors.As(err, &broken) || err == nil && limit != ""
 	err = errors.Join(err, limitError(limit))
 	return result{err: errors.Join(err, t.news(ctx, err)), promise: kind}
+}
+
+// anomalies checks what is promised, where anything is.
+func (t *task) anomalies(ctx context.Context) (promise.Summary, error) {
+	if !t.f.exists("etc/plugin") && !t.f.exists("etc/promise") {
+		return promise.Summary{}, nil
+	}
+	o := t.promiseOptions()
+	o.Anomaly = true
+	s, err := promise.Run(ctx, o)
+	t.note(s)
+	if err == nil {
+		err = s.Err()
+	}
+	return s, err
 }
 
 // newsEvery is how often a state that has not changed is told to a master
@@ -139,13 +148,12 @@ func (t *task) news(ctx context.Context, problem error) error {
 
 // told tells whether the master was told the same a short while ago.
 func (t *task) told(what string) bool {
-	name := t.toldFile()
-	b, err := os.ReadFile(name)
-	if err != nil || string(b) != what {
+	info, err := os.Stat(t.toldFile())
+	if err != nil || t.n.now().Sub(info.ModTime()) >= newsEvery {
 		return false
 	}
-	info, err := os.Stat(name)
-	return err == nil && t.n.now().Sub(info.ModTime()) < newsEvery
+	b, err := os.ReadFile(t.toldFile())
+	return err == nil && string(b) == what
 }
 
 func (t *task) toldFile() string { return t.n.state("told", t.name) }

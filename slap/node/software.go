@@ -86,7 +86,7 @@ func (n *Node) release(ctx context.Context, v slap.Release, r SoftwareRun) (work
 		return false, fmt.Errorf("the master names a release that cannot be one: %.100q", v.URL)
 	}
 	path := n.releasePath(v.URL)
-	lock, err := lockFile(n.state("lock", filepath.Base(path)))
+	lock, err := n.locks.take(n.state("lock", filepath.Base(path)))
 	if err != nil {
 		return false, err
 	}

@@ -48,13 +48,15 @@ type mark struct {
 
 // read gives the request, an empty one where there is no file.
 func (p Place) read() (request, mark, error) {
-	f, err := os.OpenFile(filepath.Join(p.Folder, p.file()), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch info, err := p.Root.Lstat(p.file()); {
+	case errors.Is(err, fs.ErrNotExist):
 		return request{}, mark{}, nil
-	}
-	if errors.Is(err, syscall.ELOOP) {
+	case err != nil:
+		return request{}, mark{}, errors.Unwrap(err)
+	case info.Mode().Type() == fs.ModeSymlink:
 		return request{}, mark{}, errors.New("it is a symbolic link")
 	}
+	f, err := p.Root.OpenFile(p.file(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return request{}, mark{}, errors.Unwrap(err)
 	}
@@ -151,12 +153,7 @@ func (r *request) note(format string, args ...any) {
 // load reads the record of the last processing; none is an empty one.
 func (p Place) load() (record, error) {
 	var r record
-	root, err := os.OpenRoot(p.Folder)
-	if err != nil {
-		return r, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile(recordName, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	f, err := p.Root.OpenFile(recordName, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
@@ -167,7 +164,11 @@ func (p Place) load() (record, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return r, fmt.Errorf("%s is no plain file", recordName)
 	}
-	if err := json.NewDecoder(io.LimitReader(f, maxFile)).Decode(&r); err != nil {
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
 		return record{}, fmt.Errorf("%s: %w", recordName, err)
 	}
 	return r, nil
@@ -180,19 +181,14 @@ func (p Place) save(r record) error {
 	if err != nil {
 		return fmt.Errorf("requested: record: %w", err)
 	}
-	root, err := os.OpenRoot(p.Folder)
-	if err != nil {
-		return fmt.Errorf("requested: record: %w", err)
-	}
-	defer root.Close()
-	if err := root.MkdirAll(filepath.Dir(recordName), 0o755); err != nil {
+	if err := p.Root.MkdirAll(filepath.Dir(recordName), 0o755); err != nil {
 		return fmt.Errorf("requested: record: %w", err)
 	}
 	temporary := recordName + ".new"
-	if err := root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := p.Root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("requested: record: %w", err)
 	}
-	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := p.Root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("requested: record: %w", err)
 	}
@@ -200,7 +196,7 @@ func (p Place) save(r record) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("requested: record: %w", err)
 	}
-	if err := root.Rename(temporary, recordName); err != nil {
+	if err := p.Root.Rename(temporary, recordName); err != nil {
 		return fmt.Errorf("requested: record: %w", err)
 	}
 	return nil

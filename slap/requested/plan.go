@@ -3,6 +3,7 @@ package requested
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,9 +26,9 @@ type Plan struct {
 
 // A Place is a partition as this package needs it.
 type Place struct {
-	Folder string // of the partition
-	ID     string // slappart0
-	UID    uint32 // who must own the file
+	Root *os.Root // the partition's folder
+	ID   string   // slappart0
+	UID  uint32   // who must own the file
 }
 
 // Watched is the suffix of a program's name that marks a service.

@@ -25,11 +25,16 @@ type bench struct {
 }
 
 func open(t *testing.T) *bench {
-	return &bench{t, Place{Folder: t.TempDir(), ID: "slappart7", UID: uint32(os.Getuid())}}
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return &bench{t, Place{Root: root, ID: "slappart7", UID: uint32(os.Getuid())}}
 }
 
 func (b *bench) path() string {
-	return filepath.Join(b.Folder, ".slappart7-requested-process-state")
+	return filepath.Join(b.Root.Name(), ".slappart7-requested-process-state")
 }
 
 func (b *bench) write(text string) {
@@ -129,7 +134,7 @@ func TestRefusedFiles(t *testing.T) {
 	good := []byte(`{"stopped": ["cron"]}`)
 	for what, prepare := range map[string]func(b *bench) error{
 		"it is a symbolic link": func(b *bench) error {
-			target := filepath.Join(b.Folder, "target")
+			target := filepath.Join(b.Root.Name(), "target")
 			if err := os.WriteFile(target, good, 0o640); err != nil {
 				return err
 			}
@@ -137,7 +142,7 @@ func TestRefusedFiles(t *testing.T) {
 		},
 		"second name": func(b *bench) error {
 			b.write(string(good))
-			return os.Link(b.path(), filepath.Join(b.Folder, "other"))
+			return os.Link(b.path(), filepath.Join(b.Root.Name(), "other"))
 		},
 		"it belongs to the user": func(b *bench) error {
 			b.write(string(good))
@@ -271,19 +276,19 @@ func TestHostileRecord(t *testing.T) {
 	t.Parallel()
 	outside := t.TempDir()
 	for what, prepare := range map[string]func(b *bench) error{
-		"folder out": func(b *bench) error { return os.Symlink(outside, filepath.Join(b.Folder, ".slapgrid")) },
+		"folder out": func(b *bench) error { return os.Symlink(outside, filepath.Join(b.Root.Name(), ".slapgrid")) },
 		"nonsense":   func(b *bench) error { return record0(b, "{{{") },
 		"huge":       func(b *bench) error { return record0(b, strings.Repeat("[", 100_000)) },
 		"pipe": func(b *bench) error {
-			return syscall.Mkfifo(filepath.Join(b.Folder, recordName), 0o644)
+			return syscall.Mkfifo(filepath.Join(b.Root.Name(), recordName), 0o644)
 		},
 		"link out": func(b *bench) error {
-			return os.Symlink(filepath.Join(outside, "x"), filepath.Join(b.Folder, recordName))
+			return os.Symlink(filepath.Join(outside, "x"), filepath.Join(b.Root.Name(), recordName))
 		},
 	} {
 		b := open(t)
 		if what != "folder out" {
-			if err := os.Mkdir(filepath.Join(b.Folder, ".slapgrid"), 0o755); err != nil {
+			if err := os.Mkdir(filepath.Join(b.Root.Name(), ".slapgrid"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -305,7 +310,7 @@ func TestHostileRecord(t *testing.T) {
 }
 
 func record0(b *bench, text string) error {
-	return os.WriteFile(filepath.Join(b.Folder, recordName), []byte(text), 0o644)
+	return os.WriteFile(filepath.Join(b.Root.Name(), recordName), []byte(text), 0o644)
 }
 
 // TestModel: whatever is asked for, and however often processings fail, each
@@ -318,7 +323,12 @@ func TestModel(t *testing.T) {
 			r.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		p := Place{Folder: dir, ID: "p", UID: uint32(os.Getuid())}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer root.Close()
+		p := Place{Root: root, ID: "p", UID: uint32(os.Getuid())}
 		clock, asked, applied, done := 1_000_000.0, 0.0, 0.0, 0
 		for range rapid.IntRange(1, 30).Draw(r, "steps") {
 			clock += float64(rapid.IntRange(1, 50).Draw(r, "passes"))
