@@ -394,7 +394,7 @@ func TestNodeVectors(t *testing.T) {
 	} {
 		switch {
 		case s.step == "21-watchdog":
-			c.killService("slappart0")
+			c.killService("slappart0:sleeper-on-watch")
 			awaitFor(t, patience, "the watchdog tells the master", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.posts) > 0 })
 		case s.code < 0:
 			c.try(s.args...)
@@ -444,10 +444,10 @@ func (c *computer) compare(step string, got []posted) {
 	}
 }
 
-// killService ends a partition's sleeper as a fault would.
-func (c *computer) killService(partition string) {
+// killService ends a service of a partition as a fault would.
+func (c *computer) killService(name string) {
 	c.t.Helper()
-	out := c.run(0, "node", "status", partition+":sleeper-on-watch")
+	out := c.run(0, "node", "status", name)
 	var pid int
 	if _, after, ok := strings.Cut(out, "pid "); ok {
 		fmt.Sscanf(after, "%d", &pid)
@@ -457,49 +457,5 @@ func (c *computer) killService(partition string) {
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		c.t.Fatal(err)
-	}
-}
-
-// TestNodeDeployment goes the whole way: a policy asks for a deployment, the
-// node builds the release and starts a sender, whose numbers are an array.
-func TestNodeDeployment(t *testing.T) {
-	t.Parallel()
-	python := slapPython(t)
-	port := freePort(t)
-	master := fmt.Sprintf("http://127.0.0.1:%d/", port)
-	c := newComputer(t, master, python, 4)
-	w := configured(t, fmt.Sprintf(`
-slap: {listen: "127.0.0.1:%d"}
-policies:
-  - name: station
-    match: numbers.**
-    keep: text
-    array: {kind: numbers}
-    deploy: {release: %q, computers: [local], tag: numbers.station, parameters: {period: ""}}
-`, port, c.path("sr", "station.cfg")))
-	c.run(0, "node", "format")
-	c.run(0, "slap", "supply", c.path("sr", "sender.cfg"), "local")
-	awaitFor(t, 2*patience, "the deployment is allocated", func() bool {
-		_, v := w.api("GET", "deployments", "", nil)
-		return strings.Contains(fmt.Sprint(v), "allocated") && strings.Contains(c.run(0, "slap", "status", "local"), "station.cfg  available")
-	})
-	c.run(0, "node", "software")
-	awaitFor(t, 4*patience, "a run that has nothing left to do", func() bool {
-		out, code := c.try("node", "instance")
-		t.Log(out)
-		return code == 0 && !strings.Contains(out, "processing")
-	})
-	awaitFor(t, patience, "numbers in the array", func() bool {
-		code, v := w.api("GET", "arrays/numbers.station", "", nil)
-		return code == http.StatusOK && !strings.Contains(fmt.Sprint(v), "shape:[0]")
-	})
-	first, err := os.ReadFile(c.path("inst", "slappart1", "first"))
-	if err != nil || string(first) != "0\n" {
-		t.Errorf("what the run script made: %q, %v", first, err)
-	}
-	c.write(c.path("inst", "slappart1", "first"), 0o600, "mine")
-	c.run(0, "node", "instance", "--force")
-	if again, err := os.ReadFile(c.path("inst", "slappart1", "first")); err != nil || string(again) != "mine" {
-		t.Errorf("existing data was overwritten: %q, %v", again, err)
 	}
 }
