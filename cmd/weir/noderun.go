@@ -115,8 +115,9 @@ func newNodeReport() *cobra.Command {
 	var r node.Run
 	c := &cobra.Command{
 		Use: "report", Args: cobra.NoArgs,
-		Short: "Remove the instances that are to be destroyed",
-		Long: `Remove each instance that the master wants destroyed: its processes, after its
+		Short: "Tell the master what instances used, remove those to be destroyed",
+		Long: `Run each partition's etc/report and tell the master what these wrote into
+var/xml_report. Then remove each instance that the master wants destroyed: its processes, after its
 own etc/prerm and sbin/destroy, and all its files, when its retention delay is
 over. The master is asked before files go.`,
 		Example: "  weir node report",
@@ -169,6 +170,7 @@ unit for it.`,
 	c.Flags().DurationVar(&every.Instances, "instances-every", time.Minute, "how often partitions are processed")
 	c.Flags().DurationVar(&every.Software, "software-every", time.Minute, "how often releases are built")
 	c.Flags().DurationVar(&every.Reports, "reports-every", 5*time.Minute, "how often instances are removed")
+	c.Flags().DurationVar(&every.Usage, "usage-every", 24*time.Hour, "how often partitions are asked what they used (etc/report)")
 	c.Flags().DurationVar(&every.Samples, "samples-every", time.Minute, "how often it is measured what partitions use")
 	return c
 }

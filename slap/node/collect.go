@@ -101,6 +101,9 @@ func (n *Node) sendUsage(ctx context.Context, folder string) error {
 		}
 		path := filepath.Join(folder, e.Name())
 		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("node: usage: %w", err)
 		}
@@ -113,7 +116,7 @@ func (n *Node) sendUsage(ctx context.Context, folder string) error {
 		if err != nil {
 			return fmt.Errorf("node: usage: %w", err)
 		}
-		if err := os.Remove(path); err != nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // another command sends, too
 			return fmt.Errorf("node: usage: %w", err)
 		}
 	}

@@ -70,6 +70,8 @@ type fake struct {
 	posts      []string // path partition text
 	status     int      // of all answers; 0 is 200
 	answer     string   // to destroyed
+	journals   []string // by useComputer
+	usage      int      // status of the answer to useComputer; 0 is 200
 }
 
 func newFake(t *testing.T) *fake {
@@ -101,6 +103,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.ParseForm()
 	text := r.Form.Get("error_log") + r.Form.Get("message")
 	f.posts = append(f.posts, strings.TrimSpace(strings.TrimPrefix(r.URL.Path, "/")+" "+r.Form.Get("computer_partition_id")+r.Form.Get("url")+" "+text))
+	if r.URL.Path == "/useComputer" {
+		f.journals = append(f.journals, r.Form.Get("use_string"))
+		if f.usage != 0 {
+			w.WriteHeader(f.usage)
+		}
+	}
 	if r.URL.Path == "/destroyedComputerPartition" {
 		w.Write([]byte(f.answer))
 	}

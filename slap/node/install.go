@@ -154,7 +154,10 @@ func (t *task) script() (string, error) {
 // run runs a program in the partition, as its owner, marked so that a crash
 // of the agent leaves nothing behind.
 func (t *task) run(ctx context.Context, p program) error {
-	p.dir, p.owner, p.mark = t.f.path, owner{t.f.uid, t.f.gid}, newMark()
+	if p.dir == "" {
+		p.dir = t.f.path
+	}
+	p.owner, p.mark = owner{t.f.uid, t.f.gid}, newMark()
 	p.most = t.n.c.Processes
 	p.env = append(environment("HOME="+t.f.path, "SLAPGRID_INSTANCE_ROOT="+t.n.c.Instances), p.env...)
 	if err := os.WriteFile(t.runFile(), []byte(p.mark+"\n"), 0o600); err != nil {

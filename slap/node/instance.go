@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"weir/slap"
 )
@@ -24,6 +25,8 @@ type Run struct {
 	failures *failures // of runs before, nil for none
 	snapshot *snapshot
 	again    bool // of Report: nothing went in the round before
+
+	usageEvery time.Duration // of Report: how often all are asked what they used; 0 is always
 }
 
 // Instance processes the computer's partitions. The error tells why nothing

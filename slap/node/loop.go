@@ -17,6 +17,7 @@ type Schedule struct {
 	Software  time.Duration // default 1 min
 	Reports   time.Duration // default 5 min
 	Samples   time.Duration // of what partitions use; default 1 min
+	Usage     time.Duration // that etc/report tells; default a day
 }
 
 // Loop builds releases, processes partitions, reports and collects until the
@@ -35,7 +36,9 @@ func (n *Node) Loop(ctx context.Context, s Schedule) {
 		})
 	})
 	all.Go(func() {
-		n.repeat(ctx, "report", or(s.Reports, 5*time.Minute), func(ctx context.Context) (Outcome, error) { return n.Report(ctx, Run{}) })
+		n.repeat(ctx, "report", or(s.Reports, 5*time.Minute), func(ctx context.Context) (Outcome, error) {
+			return n.Report(ctx, Run{usageEvery: or(s.Usage, 24*time.Hour)})
+		})
 	})
 	all.Go(func() {
 		n.repeat(ctx, "collect", or(s.Samples, time.Minute), func(ctx context.Context) (Outcome, error) { return Outcome{}, n.Collect(ctx) })

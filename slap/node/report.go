@@ -19,13 +19,15 @@ import (
 // prermSuffix ends the name of the group that runs a partition's etc/prerm.
 const prermSuffix = "-prerm"
 
-// Report removes the instances that are to be destroyed. Where a root waits
-// for the rest of its tree, that goes first, in the same run.
+// Report asks the partitions what they used, tells the master, and removes the
+// instances that are to be destroyed. Where a root waits for the rest of its
+// tree, that goes first, in the same run.
 func (n *Node) Report(ctx context.Context, r Run) (all Outcome, _ error) {
 	if err := n.prepare(); err != nil {
 		return Outcome{}, err
 	}
-	for {
+	var before []Problem
+	for asked := false; ; asked = true {
 		computer, err := n.client.Computer(ctx, n.c.Computer)
 		if err != nil {
 			return all, err
@@ -33,6 +35,19 @@ func (n *Node) Report(ctx context.Context, r Run) (all Outcome, _ error) {
 		partitions, err := choose(computer.Partitions, r.Only)
 		if err != nil {
 			return all, err
+		}
+		if !asked {
+			safe, err := n.usage(ctx, partitions, r.usageEvery == 0 || n.usageDue(r.usageEvery))
+			if isOffline(err) || ctx.Err() != nil {
+				return all, err
+			}
+			if err != nil {
+				n.log.Error("usage", "error", err)
+				before = append(before, Problem{Name: "usage", Text: err.Error()})
+			}
+			if !safe {
+				return Outcome{Failed: before}, nil
+			}
 		}
 		var waiting, gone atomic.Int64
 		o, lost := n.each(ctx, partitions, max(1, r.Parallel), func(ctx context.Context, p slap.Partition) result {
@@ -42,6 +57,7 @@ func (n *Node) Report(ctx context.Context, r Run) (all Outcome, _ error) {
 			return n.destroy(ctx, p, &waiting, &gone)
 		})
 		o.Done += all.Done
+		o.Failed = slices.Concat(before, o.Failed)
 		all = o
 		if lost != nil || ctx.Err() != nil {
 			return all, errors.Join(lost, ctx.Err())
