@@ -237,11 +237,20 @@ func (x *Executor) forget(id string) {
 const Version = 2
 
 // RunOne runs one job that comes from no queue, and tells whether it is settled:
-// ended, or somebody else's.
-func (x *Executor) RunOne(ctx context.Context, id string) error {
+// ended, or somebody else's. It gives up, ErrLost, when lost is closed.
+func (x *Executor) RunOne(ctx context.Context, id string, lost <-chan struct{}) error {
 	t := &x.threads[0]
 	t.set(id)
 	defer t.set("")
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-lost:
+			cancel(ErrLost)
+		case <-ctx.Done():
+		}
+	}()
 	err := x.handle(ctx, id)
 	if errors.Is(err, ErrConflict) {
 		return fmt.Errorf("%s was begun by another: %w", id, err)

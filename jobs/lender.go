@@ -105,7 +105,14 @@ func (l *Lender) Open(ctx context.Context, s ExecutorStatus, holds []Hold) (id s
 	q, _ := l.o.Queue.(adopter)
 	for _, h := range holds {
 		j, err := l.o.Get(ctx, h.ID)
-		if err != nil || q == nil || j.State != Running || j.Executor != s.Name {
+		if err != nil || j.State != Running || j.Executor != s.Name {
+			continue
+		}
+		if strings.HasPrefix(h.Path, PullPrefix) && j.Mode == ModePull {
+			kept = append(kept, h.Path)
+			continue
+		}
+		if q == nil {
 			continue
 		}
 		if lock, ok := q.adopt(h.Path, h.ID); ok {
@@ -230,6 +237,18 @@ func (l *Lender) Resign(id, action string) error {
 		delete(l.leaders, action)
 	}
 	return nil
+}
+
+// Heard tells whether an executor of that name has a session.
+func (l *Lender) Heard(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.sessions {
+		if b.status.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // GiveUp says that nobody waits for the answer of a take.

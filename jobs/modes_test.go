@@ -27,9 +27,9 @@ func TestPull(t *testing.T) {
 		return func(context.Context, *Run) (int, error) { close(began); <-end; return 0, nil }, true
 	}})
 	first := make(chan error, 1)
-	go func() { first <- x.RunOne(t.Context(), j.ID) }()
+	go func() { first <- x.RunOne(t.Context(), j.ID, nil) }()
 	<-began
-	if err := x.RunOne(t.Context(), j.ID); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "edge") {
+	if err := x.RunOne(t.Context(), j.ID, nil); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "edge") {
 		t.Errorf("a second run of it: %v", err)
 	}
 	close(end)
@@ -39,8 +39,82 @@ func TestPull(t *testing.T) {
 	if j := reaches(t, s, j.ID, final); j.State != Success || j.Executor != "edge" {
 		t.Errorf("%+v", j)
 	}
-	if err := x.RunOne(t.Context(), j.ID); err != nil {
+	if err := x.RunOne(t.Context(), j.ID, nil); err != nil {
 		t.Errorf("one that has ended: %v", err)
+	}
+}
+
+// TestPulledJobsComeBack: a job whose executor is not heard any more is QUEUED
+// again, and one of an engine without heart-beats is CANCELED after an hour.
+func TestPulledJobsComeBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		executor string
+		heard    bool
+		after    time.Duration
+		want     State
+		says     string
+	}{
+		"heard":          {"edge", true, 2 * time.Hour, Running, ""},
+		"just begun":     {"edge", false, 20 * time.Second, Running, ""},
+		"dead":           {"edge", false, 31 * time.Second, Queued, "executor edge is not heard"},
+		"silent":         {"", false, 59 * time.Minute, Running, ""},
+		"silent an hour": {"", false, 61 * time.Minute, Canceled, "1h"},
+	} {
+		s, _ := openOn(t, memory())
+		began := time.Now()
+		j := create(t, s, `{"action":"a","executionMode":"pull"}`)
+		push := create(t, s, `{"action":"a"}`)
+		for _, id := range []string{j.ID, push.ID} {
+			edit(t, s, id, `{"state":"RUNNING","executor":"`+c.executor+`"}`)
+		}
+		s.o.Now = func() time.Time { return began.Add(c.after) }
+		heard := func(who string) bool { return c.heard && who == "edge" }
+		n, err := s.RestorePulled(t.Context(), heard, began.Add(c.after))
+		if n != 0 || err != nil {
+			t.Errorf("%s: %d came back to a gateway that has just begun, %v", name, n, err)
+		}
+		if _, err := s.RestorePulled(t.Context(), heard, began.Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		now, err := s.Get(t.Context(), j.ID)
+		if err != nil || now.State != c.want || !strings.Contains(now.StatusMessage, c.says) {
+			t.Errorf("%s: %s %q, want %s, %v", name, now.State, now.StatusMessage, c.want, err)
+		}
+		if other, _ := s.Get(t.Context(), push.ID); other.State != Running {
+			t.Errorf("%s: a job of the queue is %s", name, other.State)
+		}
+		if c.want == Queued {
+			x := NewExecutor(ExecutorOptions{Name: "other", API: s, Pull: true, Actions: func(string) (Work, bool) {
+				return func(_ context.Context, r *Run) (int, error) {
+					if !r.Again || r.Job.Attempt != 2 {
+						t.Errorf("begun again it is %+v", r)
+					}
+					return 0, nil
+				}, true
+			}})
+			if err := x.RunOne(t.Context(), j.ID, nil); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestPullIsGivenUp: with its hold an executor loses its job, and writes
+// nothing more for it.
+func TestPullIsGivenUp(t *testing.T) {
+	t.Parallel()
+	s, _ := openOn(t, memory())
+	j := create(t, s, `{"action":"a","executionMode":"pull"}`)
+	lost := make(chan struct{})
+	x := NewExecutor(ExecutorOptions{Name: "edge", API: s, Pull: true, Actions: func(string) (Work, bool) {
+		return func(ctx context.Context, _ *Run) (int, error) { close(lost); <-ctx.Done(); return 0, nil }, true
+	}})
+	if err := x.RunOne(t.Context(), j.ID, lost); !errors.Is(err, ErrLost) {
+		t.Errorf("a run that lost its hold: %v", err)
+	}
+	if now, _ := s.Get(t.Context(), j.ID); now.State != Running {
+		t.Errorf("it wrote %s", now.State)
 	}
 }
 
@@ -62,7 +136,7 @@ func TestMixed(t *testing.T) {
 	}
 	emptied(t, s)
 	x := NewExecutor(ExecutorOptions{Name: "edge", API: s, Pull: true, Actions: func(name string) (Work, bool) { return fail[name], true }})
-	if err := x.RunOne(t.Context(), j.ID); err != nil {
+	if err := x.RunOne(t.Context(), j.ID, nil); err != nil {
 		t.Error(err)
 	}
 	if j := reaches(t, s, j.ID, final); j.State != Failed || *j.ReturnCode != 3 || j.Attempt != 2 {

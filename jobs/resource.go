@@ -176,6 +176,23 @@ func (s *Store) Cancel(ctx context.Context, id string) (Job, error) {
 	return out, nil
 }
 
+// TimeOut gives a running job up because it took too long; ErrConflict says that
+// it does not run.
+func (s *Store) TimeOut(ctx context.Context, id string) (Job, error) {
+	err := s.change(id, func(j *Job) (*Job, error) {
+		if j.State != Running {
+			return nil, fmt.Errorf("%w: %s is %s; only a job that is RUNNING can time out", ErrConflict, id, j.State)
+		}
+		n, now := j.clone(), s.o.Now()
+		n.Updated, n.TimeOfStatus, n.StatusMessage = stamp(now), stamp(now), "timed out"
+		return n, nil
+	})
+	if err != nil {
+		return Job{}, err
+	}
+	return s.Cancel(ctx, id)
+}
+
 func (s *Store) turn(id string, f func(*Job)) (Job, error) {
 	var out Job
 	err := s.change(id, func(j *Job) (*Job, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -59,7 +60,12 @@ func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Wor
 	}
 	e.naming()
 	x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, API: api, Actions: newActionSet(found, api).find, Pull: true, Timeout: timeout, Log: log})
-	if err := x.RunOne(ctx, id); err != nil {
+	lost, leave, err := e.heard(ctx, api, id, x, log)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := x.RunOne(ctx, id, lost); err != nil {
 		return err
 	}
 	j, err := api.Get(ctx, id)
@@ -67,6 +73,29 @@ func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Wor
 		err = exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
 	}
 	return err
+}
+
+// heard lets a gateway hear by heart-beats that the job is run; lost is closed
+// when it may give the job to another. A server that knows no executors is told
+// nothing.
+func (e *engine) heard(ctx context.Context, api *cimi.Client, id string, x *jobs.Executor, log *slog.Logger) (lost <-chan struct{}, leave func(), err error) {
+	hosts, lends, err := api.Queue(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(hosts) == 0 && !lends {
+		return nil, func() {}, nil
+	}
+	remote := cimi.NewRemote(cimi.RemoteOptions{Client: api, Log: log, Status: func() jobs.ExecutorStatus {
+		s := x.Status()
+		s.Queue, s.Version = "pull", version()
+		return s
+	}})
+	l, err := remote.Hold(ctx, id)
+	if err != nil {
+		return nil, nil, errors.Join(err, remote.Close())
+	}
+	return l.Lost(), func() { remote.Close() }, nil
 }
 
 // keepJobs is for how long jobs that have ended are kept.

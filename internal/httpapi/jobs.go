@@ -40,7 +40,7 @@ func (r *request) serveJobs() error {
 	h := &r.ctx.Request.Header
 	a := r.s.Jobs.Serve(r.s.ctx, cimi.Request{
 		Method: string(r.ctx.Method()), Path: path, Query: r.target.query, ContentType: string(h.ContentType()),
-		Cookie: string(h.Peek(fasthttp.HeaderCookie)), Host: string(h.Host()), Body: body,
+		Cookie: string(h.Peek(fasthttp.HeaderCookie)), Host: string(h.Host()), Bulk: string(h.Peek("Bulk")), Body: body,
 	})
 	r.ctx.SetStatusCode(a.Status)
 	r.ctx.SetContentType("application/json")

@@ -15,7 +15,7 @@ type Jobs struct {
 // executorsBy sums what the executors of each kind of queue say.
 func executorsBy(of func(jobs.ExecutorStatus) int64) func(*snapshot) map[string]int64 {
 	return func(s *snapshot) map[string]int64 {
-		sums := map[string]int64{"embedded": 0, "api": 0, "zookeeper": 0}
+		sums := map[string]int64{"embedded": 0, "api": 0, "zookeeper": 0, "pull": 0}
 		for _, x := range s.jobs.Executors {
 			sums[x.Queue] += of(x)
 		}

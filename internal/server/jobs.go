@@ -38,19 +38,16 @@ func (s *Server) startJobs() (_ func(context.Context) error, err error) {
 		return nil, err
 	}
 	own := s.ownWork()
-	defer func() {
-		if err == nil {
-			s.lender = jobs.NewLender(jobs.LenderOptions{Queue: s.resources.Queue(), Get: s.resources.Get, Log: s.log})
-		}
-	}()
 	s.isOwn = func(action string) bool { return own[action] != nil }
 	if s.resources, err = jobs.OpenStore(jobs.StoreOptions{Streams: s.streams, Queue: queue, Own: s.isOwn, Log: s.log}); err != nil {
 		return nil, err
 	}
 	stops = append(stops, func(context.Context) error { return s.resources.Close() })
+	s.lender = jobs.NewLender(jobs.LenderOptions{Queue: s.resources.Queue(), Get: s.resources.Get, Log: s.log})
+	s.hearing = time.Now()
 	stops = append(stops, s.jobs.Close)
 	if err := errors.Join(s.defineTransform(), s.jobs.Define(jobs.Action{Name: actionRestore, Run: func(ctx context.Context, _ string) (bool, error) {
-		_, err := s.resources.Restore(ctx)
+		_, err := s.restore(ctx)
 		return false, err
 	}})); err != nil {
 		return nil, err
@@ -161,6 +158,17 @@ func (s *Server) upkeep(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// restore puts jobs without an entry into their queue, and brings those back
+// that were pulled by an executor that is not heard any more.
+func (s *Server) restore(ctx context.Context) (int, error) {
+	pulled, err := s.resources.RestorePulled(ctx, s.lender.Heard, s.hearing)
+	if err != nil {
+		return pulled, err
+	}
+	queued, err := s.resources.Restore(ctx)
+	return pulled + queued, err
 }
 
 // localExecutors tells what the executors of this process do.

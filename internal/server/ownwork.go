@@ -31,8 +31,8 @@ func (s *Server) ownWork() map[string]jobs.Work {
 	return map[string]jobs.Work{
 		transform: func(ctx context.Context, r *jobs.Run) (int, error) { return s.transformNow(ctx, r) },
 		actionRestore: func(ctx context.Context, r *jobs.Run) (int, error) {
-			n, err := s.resources.Restore(ctx)
-			return say(r, err, "%d jobs put back into the queue", n)
+			n, err := s.restore(ctx)
+			return say(r, err, "%d jobs put back", n)
 		},
 		actionCleanup: func(ctx context.Context, r *jobs.Run) (int, error) {
 			n, err := s.resources.Cleanup(ctx, keepEnded)

@@ -50,6 +50,7 @@ type Server struct {
 	executor  *jobs.Executor // nil where no actions are configured
 	own       *jobs.Executor // of weir's own actions
 	lender    *jobs.Lender
+	hearing   time.Time // since when the lender hears executors
 	isOwn     func(action string) bool
 	actions   atomic.Pointer[map[string]jobs.Work]
 	http      *httpapi.Server

@@ -108,6 +108,8 @@ func TestAnswers(t *testing.T) {
 		{"PATCH", id, "", "", "", 405, "DELETE"},
 		{"POST", id + "/dance", "", "", "", 404, "dance"},
 		{"PUT", id, "$select=description", "", `{"state":"RUNNING"}`, 200, `"attempt":1`},
+		{"POST", id + "/get-context", "", "", "", 200, `"` + id + `":{"id"`},
+		{"GET", "job/none/get-context", "", "", "", 404, "job/none"},
 		{"POST", id + "/stop", "", "application/x-www-form-urlencoded", "", 200, "STOPPED"},
 		{"POST", id + "/cancel", "", "", "", 200, "CANCELED"},
 		{"PUT", id, "", "", `{"progress":1}`, 409, "CANCELED"},
@@ -122,6 +124,52 @@ func TestAnswers(t *testing.T) {
 		a, _ := ask(t, s, Request{Method: c.method, Path: c.path, Query: c.query, ContentType: c.contentType, Body: []byte(c.body), Host: "h"})
 		if a.Status != c.status || !strings.Contains(string(a.Body), c.says) {
 			t.Errorf("%s %s?%s %s: %d %s, want %d with %s", c.method, c.path, c.query, c.body, a.Status, a.Body, c.status, c.says)
+		}
+	}
+}
+
+// TestLaterEngine: what the engine that came after SlipStream's asks for beside.
+func TestLaterEngine(t *testing.T) {
+	t.Parallel()
+	s := service(t, User{Name: "super", Password: "s", Admin: true}, User{Name: "alice", Password: "a"})
+	cookie := func(name string) string {
+		a, _ := ask(t, s, Request{Method: "POST", Path: "session", Body: []byte(`{"sessionTemplate":{"username":"` + name + `","password":"` + name[:1] + `"}}`)})
+		text, _, _ := strings.Cut(a.SetCookie, ";")
+		return text
+	}
+	super, alice := cookie("super"), cookie("alice")
+	add := func(body string) string {
+		_, made := ask(t, s, Request{Method: "POST", Path: "job", Cookie: super, Body: []byte(body)})
+		return made["resource-id"].(string)
+	}
+	parent := add(`{"action":"a","acl":{"owner":{"principal":"alice","type":"USER"}}}`)
+	child := add(`{"action":"b","parentJob":"` + parent + `"}`)
+	for i, c := range []struct {
+		method, path, cookie, bulk, contentType, body string
+		status                                        int
+		says, saysNot                                 string
+	}{
+		{"POST", parent + "/timeout", super, "", "", "", 409, "QUEUED", ""},
+		{"PUT", parent, super, "", asJSON, `{"state":"RUNNING"}`, 200, "RUNNING", ""},
+		{"GET", parent, super, "", "", "", 200, parent + "/timeout", ""},
+		{"GET", parent, alice, "", "", "", 200, "RUNNING", parent + "/timeout"},
+		{"POST", parent + "/timeout", alice, "", "", "", 403, "alice", ""},
+		{"GET", parent + "/get-context", super, "", "", "", 200, child, ""},
+		{"GET", parent + "/get-context", alice, "", "", "", 200, parent, child}, // who may not see the child
+		{"POST", parent + "/timeout", super, "", "", "", 200, "timed out", ""},
+		{"GET", child, super, "", "", "", 200, "CANCELED", ""},
+		{"POST", parent + "/timeout", super, "", "", "", 409, "CANCELED", ""},
+		{"DELETE", "job", alice, "yes", "application/x-www-form-urlencoded", "filter=action='a'", 403, "alice", ""},
+		{"DELETE", "job", super, "yes", "application/x-www-form-urlencoded", "", 400, "filter", ""},
+		{"DELETE", "job", super, "yes", "application/x-www-form-urlencoded", "filter=%3D", 400, "filter", ""},
+		{"DELETE", "job", super, "", "application/x-www-form-urlencoded", "filter=action='a'", 405, "POST", ""},
+		{"DELETE", "job", super, "yes", "application/x-www-form-urlencoded", "filter=action='a'", 200, `"deleted":1`, ""},
+		{"GET", parent, super, "", "", "", 404, "not found", ""},
+		{"GET", child, super, "", "", "", 200, "CANCELED", ""},
+	} {
+		a, _ := ask(t, s, Request{Method: c.method, Path: c.path, Cookie: c.cookie, Bulk: c.bulk, ContentType: c.contentType, Body: []byte(c.body)})
+		if a.Status != c.status || !strings.Contains(string(a.Body), c.says) || c.saysNot != "" && strings.Contains(string(a.Body), c.saysNot) {
+			t.Errorf("%d: %s %s %s: %d %s, want %d with %s", i, c.method, c.path, c.body, a.Status, a.Body, c.status, c.says)
 		}
 	}
 }

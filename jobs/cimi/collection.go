@@ -18,6 +18,9 @@ func (s *Service) collection(ctx context.Context, who caller, r Request) (Respon
 	if r.Method == http.MethodPost {
 		return s.add(ctx, who, r)
 	}
+	if r.bulk() {
+		return s.bulkDelete(ctx, who, r)
+	}
 	if err := only(r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost); err != nil {
 		return Response{}, err
 	}
@@ -105,11 +108,15 @@ func (s *Service) operations(who caller, j *jobs.Job) []jobs.Operation {
 		return nil
 	}
 	var list []jobs.Operation
-	if _, derived := s.derivedJob(j.ID); !derived {
+	_, derived := s.derivedJob(j.ID)
+	if !derived {
 		list = []jobs.Operation{{Rel: "edit", Href: j.ID}, {Rel: "delete", Href: j.ID}, {Rel: stopRel, Href: j.ID + "/stop"}}
 	}
 	if !j.State.Final() {
 		list = append(list, jobs.Operation{Rel: "cancel", Href: j.ID + "/cancel"})
+	}
+	if who.admin && j.State == jobs.Running && !derived {
+		list = append(list, jobs.Operation{Rel: "timeout", Href: j.ID + "/timeout"})
 	}
 	return list
 }
@@ -157,14 +164,17 @@ func (s *Service) resource(ctx context.Context, who caller, r Request, path stri
 		}
 		return done(s.show(who, j, fields["select"]))
 	}
+	if operation == "get-context" {
+		return s.context(ctx, who, j)
+	}
 	if !who.changes(&j) {
 		return Response{}, &refusal{status: 403, message: who.name + " may not change " + id, id: id}
 	}
-	return s.operate(ctx, r, id, operation)
+	return s.operate(ctx, who, r, id, operation)
 }
 
 // operate changes a job.
-func (s *Service) operate(ctx context.Context, r Request, id, operation string) (Response, error) {
+func (s *Service) operate(ctx context.Context, who caller, r Request, id, operation string) (Response, error) {
 	var j jobs.Job
 	var err error
 	switch {
@@ -172,8 +182,10 @@ func (s *Service) operate(ctx context.Context, r Request, id, operation string) 
 		j, err = s.o.Store.Stop(ctx, id)
 	case operation == "cancel":
 		j, err = s.o.Store.Cancel(ctx, id)
+	case operation == "timeout":
+		j, err = s.timeout(ctx, who, id)
 	case operation != "":
-		err = &refusal{status: 404, message: "unknown operation " + operation + "; there are stop, cancel and log"}
+		err = &refusal{status: 404, message: "unknown operation " + operation + "; there are stop, cancel, timeout, get-context and log"}
 	case r.Method == http.MethodDelete:
 		if err := s.o.Store.Delete(ctx, id); err != nil {
 			return Response{}, err

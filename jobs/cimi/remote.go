@@ -291,6 +291,19 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// Hold gives the lock of a job of mode pull, which has no entry: it is lost with
+// the session, and is nobody's to consume.
+func (r *Remote) Hold(ctx context.Context, id string) (jobs.Lock, error) {
+	if _, err := r.session(ctx); err != nil {
+		return nil, fmt.Errorf("cimi: hold %s: %w", id, err)
+	}
+	l := &remoteLock{r: r, path: jobs.PullPrefix + id, id: id, lost: make(chan struct{})}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.locks[l.path] = l
+	return l, nil
+}
+
 // replace makes a session that the gateway does not know be replaced now.
 func (r *Remote) replace(id string) {
 	r.mu.Lock()

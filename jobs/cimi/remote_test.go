@@ -88,6 +88,13 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	w.Write(a.Body)
 }
 
+// lender is that of the gateway now.
+func (g *gateway) lender() *jobs.Lender {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.service.o.Lender
+}
+
 func (g *gateway) client() *Client {
 	g.t.Helper()
 	c, err := NewClient(ClientOptions{URL: g.server.URL})
@@ -375,5 +382,47 @@ func TestRemoteLead(t *testing.T) {
 	g.away.Store(false)
 	if _, err := a.Lead(t.Context(), "collect", "one"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRemoteHold: who runs a job that it pulled keeps it when the gateway
+// begins anew, and loses it when it is not heard.
+func TestRemoteHold(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, 6*time.Second)
+	j, err := g.store.Create(t.Context(), []byte(`{"action":"a","executionMode":"pull"}`), jobs.Principal{Principal: "ADMIN", Type: "ROLE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := g.remote("edge")
+	l, err := r.Hold(t.Context(), j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := 0
+	if _, err := g.store.Edit(t.Context(), j.ID, jobs.Change{State: jobs.Running, Attempt: &zero, Executor: "edge"}); err != nil {
+		t.Fatal(err)
+	}
+	heard := func() bool { return g.lender().Heard("edge") }
+	if !heard() || g.lender().Heard("another") {
+		t.Error("who holds a job is not heard, or another is")
+	}
+	g.down()
+	g.up()
+	for end := time.Now().Add(patience); !heard(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no session with the gateway that began anew")
+		}
+	}
+	select {
+	case <-l.Lost():
+		t.Fatal("the job was lost with the gateway")
+	default:
+	}
+	g.away.Store(true)
+	select {
+	case <-l.Lost():
+	case <-time.After(patience):
+		t.Fatal("its executor was not told")
 	}
 }

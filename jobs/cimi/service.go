@@ -56,6 +56,7 @@ type Request struct {
 	ContentType string
 	Cookie      string // the header
 	Host        string
+	Bulk        string // the header: not empty with a request about many jobs
 	Body        []byte
 }
 
