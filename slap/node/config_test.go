@@ -76,7 +76,7 @@ func TestFormatConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []FormatPartition{{"slappart0", "slapuser0", []netip.Prefix{netip.MustParsePrefix("10.1.0.2/32")}}, {"slappart1", "slapuser1", []netip.Prefix{netip.MustParsePrefix("10.1.0.3/32")}}}
+	want := []FormatPartition{{"slappart0", "slapuser0", []netip.Prefix{netip.MustParsePrefix("10.1.0.2/32")}, netip.Prefix{}}, {"slappart1", "slapuser1", []netip.Prefix{netip.MustParsePrefix("10.1.0.3/32")}, netip.Prefix{}}}
 	if !reflect.DeepEqual(c.Format.Partitions, want) {
 		t.Errorf("%+v, want %+v", c.Format.Partitions, want)
 	}
@@ -84,14 +84,14 @@ func TestFormatConfig(t *testing.T) {
 		t.Errorf("a small network: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "format.cfg")
-	text := "[computer]\naddress = 192.168.1.1/255.255.255.0\n[partition_10]\npathname = b\nuser = u\naddress = 127.0.0.1/255.255.255.255 ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n[partition_2]\npathname = a\naddress = 10.0.0.1/24\n"
+	text := "[computer]\naddress = 192.168.1.1/255.255.255.0\n[partition_10]\npathname = b\nuser = u\naddress = 127.0.0.1/255.255.255.255 ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\nipv6_range = fd00:7::/64\n[partition_2]\npathname = a\naddress = 10.0.0.1/24\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if c, err = load(t, least+"[slapformat]\ninput_definition_file = "+file+"\n", nil); err != nil {
 		t.Fatal(err)
 	}
-	want = []FormatPartition{{"a", "", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}}, {"b", "u", []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}}}
+	want = []FormatPartition{{"a", "", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, netip.Prefix{}}, {"b", "u", []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}, netip.MustParsePrefix("fd00:7::/64")}}
 	for k := range want[0].Addresses {
 		// parseAddress masks nothing but checks the length.
 		if got := c.Format.Partitions[0].Addresses[k]; got.Bits() != 24 {
@@ -101,12 +101,12 @@ func TestFormatConfig(t *testing.T) {
 	if got := c.Format.Partitions; len(got) != 2 || got[0].Name != "a" || !reflect.DeepEqual(got[1], want[1]) || c.Format.Address.String() != "192.168.1.1/24" {
 		t.Errorf("%+v, %v", got, c.Format.Address)
 	}
-	text = "[computer]\naddress = 1.2.3\n[partition_x]\npathname = ../up\naddress = 1.2.3.4/255.0.255.0\n"
+	text = "[computer]\naddress = 1.2.3\n[partition_x]\npathname = ../up\naddress = 1.2.3.4/255.0.255.0\nipv6_range = 10.0.0.0/8\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = load(t, least+"[slapformat]\ninput_definition_file = "+file+"\n", nil)
-	for _, want := range []string{`"1.2.3" is no address`, `"x" is no number`, "../up", `"1.2.3.4/255.0.255.0" is no address`} {
+	for _, want := range []string{`"1.2.3" is no address`, `"x" is no number`, "../up", `"1.2.3.4/255.0.255.0" is no address`, `ipv6_range = "10.0.0.0/8" is no network`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not said: %v", want, err)
 		}

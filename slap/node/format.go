@@ -33,8 +33,12 @@ func (n *Node) Format(ctx context.Context, dry bool, say func(string)) error {
 	if err := n.fewer(); err != nil {
 		return err
 	}
+	partitions, err := n.placed()
+	if err != nil {
+		return err
+	}
 	steps := n.formatRoots()
-	for _, p := range n.c.Format.Partitions {
+	for _, p := range partitions {
 		if err := checkName(p.Name); err != nil {
 			return fmt.Errorf("node: format: %w", err)
 		}
@@ -49,11 +53,15 @@ func (n *Node) Format(ctx context.Context, dry bool, say func(string)) error {
 			return fmt.Errorf("node: format: %s: %w", s.text, err)
 		}
 	}
-	say(fmt.Sprintf("tell %s of %d partitions", n.c.Master, len(n.c.Format.Partitions)))
+	say(fmt.Sprintf("tell %s of %d partitions", n.c.Master, len(partitions)))
 	if dry {
 		return nil
 	}
-	if err := n.client.Format(ctx, n.description()); err != nil {
+	d := n.description(partitions)
+	if err := n.writeKept(d); err != nil {
+		return fmt.Errorf("node: format: computer_xml: %w", err)
+	}
+	if err := n.client.Format(ctx, d); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotTold, err)
 	}
 	return nil
@@ -167,13 +175,7 @@ func (n *Node) formatPartition(p FormatPartition) (steps []step) {
 			return errors.Join(d.Chmod(0o750), d.Close())
 		}})
 	}
-	if f.AlterNetwork && f.Interface != "" && root {
-		for _, a := range p.Addresses {
-			steps = append(steps, step{fmt.Sprintf("add the address %s to %s", a, f.Interface), func() error {
-				return command("ip", "address", "replace", a.String(), "dev", f.Interface)
-			}})
-		}
-	}
+	steps = append(steps, n.addressSteps(p)...)
 	return append(steps, n.resourceStep(p)...)
 }
 
@@ -217,21 +219,21 @@ func (n *Node) describe(p FormatPartition) map[string]any {
 		tap[k] = ""
 	}
 	return map[string]any{
-		"address_list": addresses, "external_storage_list": []any{}, "ipv6_range": map[string]any{}, "path": path, "reference": p.Name,
+		"address_list": addresses, "external_storage_list": []any{}, "ipv6_range": describeRange(p.Range), "path": path, "reference": p.Name,
 		"tap": tap, "tun": nil,
 		"user": map[string]any{"additional_group_list": []any{n.c.Format.SoftwareUser}, "name": name, "path": path, "shell": "/bin/sh"},
 	}
 }
 
-func (n *Node) description() map[string]any {
+func (n *Node) description(partitions []FormatPartition) map[string]any {
 	f := n.c.Format
-	list := make([]any, 0, len(f.Partitions))
-	for _, p := range f.Partitions {
-		list = append(list, n.describe(p))
+	list, ranges := make([]any, 0, len(partitions)), false
+	for _, p := range partitions {
+		list, ranges = append(list, n.describe(p)), ranges || p.Range.IsValid()
 	}
 	d := map[string]any{
 		"reference": n.c.Computer, "address": "", "netmask": "", "instance_root": n.c.Instances, "software_root": n.c.Software,
-		"instance_storage_home": orNone(n.c.StorageHome), "interface": orNone(f.Interface), "ipv6_interface": nil, "partition_has_ipv6_range": false,
+		"instance_storage_home": orNone(n.c.StorageHome), "interface": orNone(f.Interface), "ipv6_interface": orNone(f.IPv6Interface), "partition_has_ipv6_range": ranges,
 		"partition_list": list, "public_ipv4_address": nil, "software_user": f.SoftwareUser, "os_type": osType(), "python_version": "", "slapos_version": "weir",
 	}
 	if f.Address.IsValid() {

@@ -20,6 +20,12 @@ type FormatConfig struct {
 	AlterNetwork bool         // add addresses to the interface
 	Interface    string       // that takes the addresses
 	Address      netip.Prefix // of the computer itself
+	Defined      bool         // by a definition file: nothing is counted
+
+	IPv6Interface string // whose network gives partitions theirs; "" is Interface, if that has one
+	HasRange      bool   // partitions have networks of their own
+	PrefixShift   int    // by how many bits these are longer
+	ComputerXML   string // slapformat's file of the addresses that partitions have
 }
 
 // A FormatPartition is one partition to make.
@@ -27,6 +33,7 @@ type FormatPartition struct {
 	Name      string
 	User      string // "" is whoever formats
 	Addresses []netip.Prefix
+	Range     netip.Prefix // its own network of IPv6, or not valid
 }
 
 // format reads [slapformat], and the definition file that it names.
@@ -35,7 +42,13 @@ func (r *reader) format(c *Config) FormatConfig {
 	f := FormatConfig{
 		SoftwareUser: r.text(s, "software_user", "slapsoft"),
 		AlterUser:    r.truth(s, "alter_user", true), AlterNetwork: r.truth(s, "alter_network", true),
-		Interface: r.text(s, "interface_name", ""),
+		Interface:     r.text(s, "interface_name", ""),
+		IPv6Interface: r.text(s, "ipv6_interface", ""), HasRange: r.truth(s, "partition_has_ipv6_range", true),
+		PrefixShift: r.number(s, "ipv6_prefixshift", 16, 2), ComputerXML: r.text(s, "computer_xml", ""),
+	}
+	amount := r.number(s, "partition_amount", 0, 0)
+	if f.PrefixShift > 32 || f.HasRange && 1<<f.PrefixShift < 4*amount {
+		r.mistake(s, "ipv6_prefixshift", fmt.Sprintf("= %d is not between 2 and 32, or too little for %d partitions", f.PrefixShift, amount))
 	}
 	for _, name := range []string{"create_tap", "create_tun"} {
 		if r.truth(s, name, false) {
@@ -54,7 +67,7 @@ func (r *reader) format(c *Config) FormatConfig {
 	}
 	partition, user := r.text(s, "partition_base_name", "slappart"), r.text(s, "user_base_name", "slapuser")
 	address := network.Masked().Addr().Next().Next()
-	for k := range r.number(s, "partition_amount", 0, 0) {
+	for k := range amount {
 		if !network.Contains(address.Next()) {
 			r.mistake(s, "ipv4_local_network", fmt.Sprintf("has no addresses for more than %d partitions", k))
 			break
@@ -66,7 +79,7 @@ func (r *reader) format(c *Config) FormatConfig {
 		f.Partitions = append(f.Partitions, p)
 		address = address.Next()
 	}
-	if len(f.Partitions) > 0 && !f.AlterNetwork && network.Addr().IsLoopback() {
+	if len(f.Partitions) > 0 && !f.AlterNetwork && f.IPv6Interface == "" && network.Addr().IsLoopback() {
 		for k := range f.Partitions {
 			f.Partitions[k].Addresses = append(f.Partitions[k].Addresses, netip.PrefixFrom(netip.IPv6Loopback(), 128))
 		}
@@ -88,12 +101,12 @@ func (r *reader) definition(f *FormatConfig, file string) {
 		return
 	}
 	d := reader{path: file, sections: sections}
-	f.AlterNetwork = false
-	type numbered struct {
+	f.AlterNetwork, f.Defined = false, true
+	type ordered struct {
 		n int
 		p FormatPartition
 	}
-	var list []numbered
+	var list []ordered
 	for _, s := range sections {
 		switch number, ok := strings.CutPrefix(s.Name, "partition_"); {
 		case s.Name == "computer":
@@ -105,10 +118,16 @@ func (r *reader) definition(f *FormatConfig, file string) {
 			if err != nil {
 				d.mistakes = append(d.mistakes, fmt.Errorf("%s: [%s]: %q is no number", file, s.Name, number))
 			}
-			list = append(list, numbered{n, FormatPartition{Name: s.Values["pathname"], User: s.Values["user"], Addresses: d.addresses(s.Name, s.Values["address"])}})
+			p := FormatPartition{Name: s.Values["pathname"], User: s.Values["user"], Addresses: d.addresses(s.Name, s.Values["address"])}
+			if v := s.Values["ipv6_range"]; v != "" {
+				if p.Range, err = netip.ParsePrefix(v); err != nil || !p.Range.Addr().Is6() {
+					d.mistake(s.Name, "ipv6_range", fmt.Sprintf("= %q is no network of IPv6 such as fd00:1::/64", v))
+				}
+			}
+			list = append(list, ordered{n, p})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b numbered) int { return a.n - b.n })
+	slices.SortStableFunc(list, func(a, b ordered) int { return a.n - b.n })
 	for _, p := range list {
 		if err := checkName(p.p.Name); err != nil {
 			d.mistake(fmt.Sprintf("partition_%d", p.n), "pathname", err.Error())
