@@ -23,10 +23,10 @@ check: ## gofmt, go vet, staticcheck, govulncheck
 	internal/tools/vulnerabilities.sh
 
 unit: ## tests of the packages, with the race detector
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/internal/e2e$$')
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v '/internal/e2e$$')
 
 e2e: ## tests of the binary from outside: real senders and readers, kill -9, full disk
-	$(GO) test -count=1 -timeout 15m ./internal/e2e
+	$(GO) test -count=1 -timeout 60m ./internal/e2e
 
 bench: ## benchmarks of the packages and of the binary; docs/benchmarks.md says more
 	$(GO) test -run '^$$' -bench . -benchtime 1s -timeout 30m ./streams ./forward ./arrays

@@ -112,7 +112,7 @@ func waitFolded(s *Store) error {
 		}
 		select {
 		case <-ch:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("the fold is stuck")
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // runWeir runs the binary to its end in a folder.
@@ -74,15 +73,10 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestDefaults: without configuration every tag is kept, health is told, and
-// the start is quick.
+// TestDefaults: without configuration every tag is kept, and health is told.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	began := time.Now()
 	w := start(t)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the start took %v", took)
-	}
 	for _, path := range []string{"/health", "/ready", "/metrics", "/", "/api/job"} {
 		if got := w.status(path); got != http.StatusOK {
 			t.Errorf("GET %s: %d", path, got)

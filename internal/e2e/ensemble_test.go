@@ -31,7 +31,7 @@ func startEnsemble(t testing.TB, n int) *ensemble {
 	for i := range n {
 		e.hosts = append(e.hosts, fmt.Sprintf("127.0.0.1:%d", ports[3*i]))
 		data := e.data(i)
-		text := fmt.Sprintf("tickTime=500\ninitLimit=20\nsyncLimit=20\ndataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n", data, ports[3*i])
+		text := fmt.Sprintf("tickTime=1000\ninitLimit=20\nsyncLimit=20\ndataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n", data, ports[3*i])
 		for j := range n {
 			if n > 1 {
 				text += fmt.Sprintf("server.%d=127.0.0.1:%d:%d\n", j+1, ports[3*j+1], ports[3*j+2])
@@ -60,26 +60,12 @@ func startEnsemble(t testing.TB, n int) *ensemble {
 	return e
 }
 
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 func (e *ensemble) data(i int) string { return filepath.Join(e.dir, fmt.Sprint(i+1)) }
 
 func (e *ensemble) start(i int) {
 	e.t.Helper()
 	cmd := exec.Command(e.java, "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false",
-		"-Dzookeeper.4lw.commands.whitelist=srvr", "-Dzookeeper.jmx.log4j.disable=true",
+		"-Dzookeeper.4lw.commands.whitelist=srvr", "-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.forceSync=no", // no test switches the machine off
 		"-cp", e.jar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(e.data(i), "zoo.cfg"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -99,12 +85,12 @@ func (e *ensemble) kill(i int) {
 
 // memberMode asks a member what it is: standalone, leader, follower, or "".
 func memberMode(host string) string {
-	c, err := net.DialTimeout("tcp", host, time.Second)
+	c, err := net.DialTimeout("tcp", host, 5*time.Second)
 	if err != nil {
 		return ""
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * time.Second))
+	c.SetDeadline(time.Now().Add(5 * time.Second))
 	io.WriteString(c, "srvr")
 	b, _ := io.ReadAll(c)
 	_, rest, _ := strings.Cut(string(b), "\nMode: ")

@@ -19,7 +19,7 @@ func frozen(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("WEIR_FREEZE")
 	if text == "" {
-		return 2 * time.Second
+		return 6 * time.Second
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {

@@ -102,7 +102,7 @@ note done`})
 			if e.kazoo {
 				return exec.Command(python, filepath.Join(root, "internal", "e2e", "testdata", "kazoo_executor.py"), hosts, "http://"+m.w.HTTP, m.trace, "2")
 			}
-			return exec.Command(program, "job", "executor", "--ss-url=http://"+m.w.HTTP, "--zk-hosts="+hosts, "--zk-timeout=4s", "--threads=2", "--grace=5s", "--actions", dir)
+			return exec.Command(program, "job", "executor", "--ss-url=http://"+m.w.HTTP, "--zk-hosts="+hosts, "--zk-timeout=10s", "--threads=2", "--grace=5s", "--actions", dir)
 		}
 		m.engines = append(m.engines, e)
 		m.up(e)
@@ -182,7 +182,7 @@ func (m *mix) harm(n int) {
 	case 2:
 		what = "session expired"
 		e = m.engines[2*rand.IntN(2)] // one of ours: kazoo's runs on beside who takes its place
-		m.pause(e, 9*time.Second)
+		m.pause(e, 20*time.Second)
 	case 3:
 		what = "executor stopped"
 		e.cmd.Process.Signal(syscall.SIGTERM)

@@ -83,8 +83,8 @@ func TestExecutorsElsewhere(t *testing.T) {
 		if err != nil {
 			t.Errorf("after SIGTERM: %v", err)
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("an idle executor does not end within 10 s of SIGTERM")
+	case <-time.After(time.Minute):
+		t.Error("an idle executor does not end within a minute of SIGTERM")
 	}
 	resp, err := http.Get("http://" + w.HTTP + "/metrics")
 	if err != nil {

@@ -211,17 +211,6 @@ s.registerComputer("local").updateConfiguration(dumps({"reference": "local", "ad
 	slap(0, "request", "first", "product.demo", "--state", "destroyed")
 }
 
-// freePort gives a port that nobody listens at.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // waitFor waits until somebody listens at an address.
 func waitFor(t testing.TB, address string) {
 	t.Helper()

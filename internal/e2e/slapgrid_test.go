@@ -33,7 +33,12 @@ func TestSlapgridUpstream(t *testing.T) {
 		t.Fatal(err)
 	}
 	weir := filepath.Join(dir, "weir")
-	if err := os.WriteFile(weir, b, 0o755); err != nil {
+	// It can be run at once: a process that another test makes meanwhile has
+	// not got it open for writing.
+	syscall.ForkLock.RLock()
+	err = os.WriteFile(weir, b, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	tmp := filepath.Join(dir, "tmp")

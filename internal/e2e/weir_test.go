@@ -20,8 +20,9 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should happen at once.
-const patience = 30 * time.Second
+// patience is how long a test waits for what should happen at once: in vain on
+// a machine that is broken, not on one that is slow.
+const patience = 2 * time.Minute
 
 // A weir is one data folder and the process that serves it, if any.
 type weir struct {
@@ -42,7 +43,7 @@ func acceptance() []string {
 	return []string{"--config", filepath.Join(root, "conf", "examples", "acceptance.yaml")}
 }
 
-// start serves a new folder on ports of the system's choice.
+// start serves a new folder on ports of its own.
 func start(t testing.TB, args ...string) *weir {
 	t.Helper()
 	return startIn(t, t.TempDir(), args...)
@@ -50,7 +51,7 @@ func start(t testing.TB, args ...string) *weir {
 
 func startIn(t testing.TB, data string, args ...string) *weir {
 	t.Helper()
-	w := &weir{t: t, data: data, args: args, HTTP: "127.0.0.1:0", Forward: "127.0.0.1:0",
+	w := &weir{t: t, data: data, args: args, HTTP: freeAddress(t), Forward: freeAddress(t),
 		log: filepath.Join(t.TempDir(), "weir.log")}
 	t.Cleanup(w.finish)
 	w.up()
@@ -209,7 +210,7 @@ func (w *weir) url(path string) string { return "http://" + w.HTTP + path }
 
 // status is the status of a GET, 0 when there is no answer.
 func (w *weir) status(path string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", w.url(path), nil)
 	if err != nil {

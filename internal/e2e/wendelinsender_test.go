@@ -128,11 +128,11 @@ type wendelinRun struct {
 // the sender itself, nothing is lost; and nothing is there twice where the
 // policy asks for dedupe: content or the sender gives an Idempotency-Key.
 //
-// The freeze is 2.2 s and the sender's patience 1 s, as 130 s and 60 s are to
+// The freeze is 6.6 s and the sender's patience 3 s, as 130 s and 60 s are to
 // one another; WEIR_FREEZE=130s makes it that long, with a patience of 60 s.
 func TestWendelinSender(t *testing.T) {
 	t.Parallel()
-	freeze, patience := 2200*time.Millisecond, time.Second
+	freeze, patience := 6600*time.Millisecond, 3*time.Second
 	if d, err := time.ParseDuration(os.Getenv("WEIR_FREEZE")); err == nil {
 		freeze, patience = d, d*60/130
 	}
@@ -191,7 +191,7 @@ func TestWendelinSender(t *testing.T) {
 	}
 	emit(5)
 	for _, r := range runs {
-		awaitFor(t, 60*time.Second+freeze, "the buffers are empty", func() bool {
+		awaitFor(t, 4*time.Minute+freeze, "the buffers are empty", func() bool {
 			return !slices.ContainsFunc(r.tags, func(tag string) bool { return len(r.queued(tag)) > 0 })
 		})
 		r.halt()

@@ -91,7 +91,7 @@ type wire struct {
 }
 
 func dial(addr string) (*wire, error) {
-	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	c, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return nil, err
 	}

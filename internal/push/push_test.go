@@ -61,11 +61,11 @@ func start(t *testing.T) *world {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	w := &world{t: t, base: "http://" + l.Addr().String() + "/streams/", dir: t.TempDir()}
-	transport := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
+	transport := &http.Transport{ExpectContinueTimeout: time.Minute}
 	w.client = &Client{HTTP: &http.Client{Transport: through{w, transport}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := errors.Join(s.Shutdown(ctx), <-done, ar.Close(), st.Close()); err != nil {
 			t.Error(err)

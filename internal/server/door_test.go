@@ -69,7 +69,7 @@ func newPair(t *testing.T, dir, name string) pair {
 func client(t *testing.T, trusted pair, own ...tls.Certificate) *http.Client {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted.pool, Certificates: own}}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 func startChanged(t *testing.T, change func(*conf.Config)) *Server {
@@ -119,7 +119,7 @@ func TestHTTPS(t *testing.T) {
 	}
 
 	second := newPair(t, dir, "server") // takes the first one's place, without a restart
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		answer, err := client(t, second).Get(at.URL() + "/health")
 		if err == nil {

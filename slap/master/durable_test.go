@@ -268,7 +268,7 @@ func testBrokenDisk(t *testing.T, writes bool) {
 	}
 	broken.Store(false)
 	status := 0
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // the store pauses before it tries again
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // the store pauses before it tries again
 		if status, _ = b.post("/supplySupply", "url", other, "computer_id", theNode, "state", "available"); status == http.StatusOK {
 			break
 		}

@@ -17,7 +17,7 @@ import time
 import requests
 from kazoo.client import KazooClient, KazooRetry, KazooState
 
-SESSION = 4.0
+SESSION = 10.0
 
 hosts, url, trace, threads = sys.argv[1], sys.argv[2] + "/api/", sys.argv[3], int(sys.argv[4])
 stop = threading.Event()
