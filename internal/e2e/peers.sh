@@ -35,15 +35,26 @@ lacking() {
 # stamp FILE… names a state of the given files.
 stamp() { cat "$@" | sha256sum | cut -c1-16; }
 
+# retry COMMAND… runs a command up to three times: a download may fail once.
+retry() {
+	local pause
+	for pause in 5 25; do
+		"$@" && return
+		say "again in $pause s: $*"
+		sleep "$pause"
+	done
+	"$@"
+}
+
 # apt PACKAGE… installs Debian packages; it fails where that is not possible.
 apt() {
 	type -P apt-get >/dev/null || { echo "no apt-get on this system" >>"$log"; return 1; }
 	[ "$(id -u)" = 0 ] || { echo "not root, cannot install $*" >>"$log"; return 1; }
 	if [ -z "${updated:-}" ]; then
-		apt-get -o Acquire::Retries=3 update >>"$log" 2>&1 </dev/null
+		retry apt-get -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update >>"$log" 2>&1 </dev/null
 		updated=1
 	fi
-	DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
+	DEBIAN_FRONTEND=noninteractive retry apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
 		install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null
 }
 
@@ -70,7 +81,7 @@ get_python() {
 		say "installing the Python packages into $venv"
 		rm -rf "$venv"
 		python3 -c 'import ensurepip' 2>/dev/null || apt python3-venv
-		if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
+		if ! { python3 -m venv "$venv" && retry "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
 			-r "$here/peers/requirements.txt" && touch "$venv/.done"; } >>"$log" 2>&1 </dev/null; then
 			lacking "the Python packages" "$(tail -n 1 "$log"); see $log"
 			return
@@ -89,7 +100,7 @@ get_slapos() {
 	if [ ! -e "$venv/.done" ]; then
 		say "installing slapos.core into $venv"
 		rm -rf "$venv"
-		if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
+		if ! { python3 -m venv "$venv" && retry "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
 			-r "$here/peers/slapos.txt" &&
 			site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])') &&
 			cp "$here/peers/slapos_old_python.py" "$site/" && echo 'import slapos_old_python' >"$site/slapos_old_python.pth" &&
@@ -110,7 +121,7 @@ get_contract() {
 	if [ ! -e "$venv/.done" ]; then
 		say "installing schemathesis and influxdb-client into $venv"
 		rm -rf "$venv"
-		if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
+		if ! { python3 -m venv "$venv" && retry "$venv/bin/pip" install --disable-pip-version-check --retries 5 \
 			-r "$here/peers/contract.txt" && touch "$venv/.done"; } >>"$log" 2>&1 </dev/null; then
 			lacking schemathesis "$(tail -n 1 "$log"); see $log"
 			return
@@ -134,7 +145,7 @@ get_node() {
 		rm -rf "$dir"
 		mkdir -p "$dir"
 		cp "$here/peers/package.json" "$here/peers/package-lock.json" "$dir/"
-		if ! { (cd "$dir" && npm ci --no-audit --no-fund) && touch "$dir/.done"; } >>"$log" 2>&1 </dev/null; then
+		if ! { (cd "$dir" && retry npm ci --no-audit --no-fund) && touch "$dir/.done"; } >>"$log" 2>&1 </dev/null; then
 			lacking "the Node.js packages" "$(tail -n 1 "$log"); see $log"
 			return
 		fi
@@ -181,7 +192,7 @@ get_nginx() {
 		say "unpacking nginx into $dir"
 		rm -rf "$dir"
 		mkdir -p "$dir"
-		if ! (cd "$dir" && apt-get -o Acquire::Retries=3 download nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb &&
+		if ! (cd "$dir" && retry apt-get -o Acquire::Retries=3 download nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb &&
 			usr/sbin/nginx -v && touch .done) >>"$log" 2>&1 </dev/null; then
 			lacking nginx "$(tail -n 1 "$log"); see $log"
 			return
@@ -199,12 +210,20 @@ get_gopeers() {
 		say "building the Go programs into $dir"
 		rm -rf "$dir"
 		mkdir -p "$dir"
-		if ! { (cd "$here/gopeers" && GOWORK=off go build -o "$dir/" ./...) && touch "$dir/.done"; } >>"$log" 2>&1 </dev/null; then
+		if ! { (cd "$here/gopeers" && GOWORK=off retry go build -o "$dir/" ./...) && touch "$dir/.done"; } >>"$log" 2>&1 </dev/null; then
 			lacking "Go programs" "$(tail -n 1 "$log"); see $log"
 			return
 		fi
 	fi
 	export WEIR_GOPEERS=$dir
+}
+
+# get_modules downloads what the module and its tools are built from. What cannot
+# be had is told by who needs it.
+get_modules() {
+	type -P go >/dev/null || return
+	(cd "$here/../.." && retry go mod download && retry go mod download -modfile=internal/tools/go.mod) >>"$log" 2>&1 </dev/null ||
+		say "not all Go modules were downloaded: $(tail -n 1 "$log")"
 }
 
 mkdir -p "$cache" || exit 1
@@ -215,6 +234,7 @@ flock 9 2>/dev/null || true
 # The race detector needs a C compiler.
 need "${CC:-gcc}" gcc libc6-dev || lacking gcc "install a C compiler"
 need curl curl ca-certificates || lacking curl "install curl"
+get_modules
 get_python
 get_slapos
 get_contract
