@@ -61,6 +61,25 @@ func (a *arena) take() []byte { return a.buf[a.mark:len(a.buf):len(a.buf)] }
 // drop gives up the open piece.
 func (a *arena) drop() { a.buf = a.buf[:a.mark] }
 
+// decode appends to the open piece what comes out of d, at most limit bytes in
+// all, and gives how many there was room for.
+func (a *arena) decode(d decompressor, limit int) (room int, err error) {
+	room = min(cap(a.buf)-a.mark, limit)
+	piece, err := d.Decode(a.buf[a.mark : len(a.buf) : a.mark+room])
+	a.buf = a.buf[:a.mark+len(piece)]
+	return room, err
+}
+
+// renew gives up the open piece, and its block when nothing else is in it.
+func (a *arena) renew() {
+	a.drop()
+	if a.mark == 0 {
+		a.held -= int64(cap(a.buf))
+		a.lease.give(int64(cap(a.buf)))
+		a.buf = nil
+	}
+}
+
 // reset gives up all pieces; a block of up to keep bytes stays.
 func (a *arena) reset(keep int) {
 	left := cap(a.buf)

@@ -1,7 +1,7 @@
 package forward
 
 import (
-	"runtime"
+	"runtime/debug"
 	"sync"
 )
 
@@ -75,7 +75,7 @@ func (b *budget) collect() {
 	n := b.garbage
 	b.collecting = true
 	b.mu.Unlock()
-	runtime.GC()
+	debug.FreeOSMemory()
 	b.mu.Lock()
 	b.collecting = false
 	b.garbage -= n

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"weir/forward/internal/inflate"
 )
 
 // The compression methods.
@@ -16,10 +14,6 @@ const (
 	methodGzip = "gzip" // one or more members
 	methodZstd = "zstd" // one or more frames
 )
-
-// maxWindow bounds the memory that a zstd frame may demand for its window;
-// RFC 8878 recommends that a decoder take this much.
-const maxWindow = 8 << 20
 
 // errInflated: a payload is larger than the limit once inflated.
 var errInflated = errors.New("inflated payload exceeds the limit")
@@ -45,11 +39,24 @@ func compression(option, payload []byte) (string, error) {
 	}
 }
 
+// A decompressor takes one payload at a time, which is in memory as a whole.
+type decompressor interface {
+	// Reset begins with src.
+	Reset(src []byte)
+	// Decode appends to dst, which holds what came so far, up to its capacity.
+	// With inflate.ErrFull it may be called again with more; nil is the end.
+	Decode(dst []byte) ([]byte, error)
+	// Read is how many bytes of src were taken so far, about.
+	Read() int
+	// Size resets to src and gives the length of what it holds, of which
+	// nothing is kept; inflate.ErrFull says that it is above limit.
+	Size(src []byte, limit int64) (int64, error)
+}
+
 // An inflater holds what decompression needs between payloads.
 type inflater struct {
-	src  bytes.Reader
-	gzip gzip.Reader
-	zstd *zstd.Decoder
+	gzip inflate.Decoder
+	zstd zstdDecoder
 }
 
 // inflaters bounds how many payloads are decompressed at once, and with that
@@ -76,57 +83,59 @@ func (c inflaters) take(l *lease) (f *inflater, give func()) {
 }
 
 // inflate appends src, decompressed, to the open piece of dst: at most limit
-// bytes, of which only as many are held as came out so far.
+// bytes. Memory is taken as bytes come out, up to countFrom; then once for
+// what is likely to come; and if that was wrong, or would be too much, what
+// comes is counted before it is given a place.
 func (c inflaters) inflate(dst *arena, src []byte, method string, limit int64) error {
 	f, give := c.take(dst.lease)
 	defer give()
-	f.src.Reset(src)
-	defer f.src.Reset(nil)
-	r, err := f.open(method)
-	if err != nil {
-		return err
+	var d decompressor = &f.gzip
+	if method == methodZstd {
+		d = &f.zstd
 	}
-	dst.most = int(limit + 1)
-	for guess := min(4*len(src), 256<<10); ; guess = 1 {
-		if !dst.grow(int(min(int64(guess), limit+1))) {
+	defer d.Reset(nil)
+	d.Reset(src)
+	dst.most = int(limit)
+	guessed := false
+	for want := min(4*len(src), 256<<10); ; {
+		if !dst.grow(min(want, int(limit)-dst.size())) {
 			return errGone
 		}
-		free := dst.buf[len(dst.buf):cap(dst.buf)]
-		if room := limit + 1 - int64(dst.size()); int64(len(free)) > room {
-			free = free[:room]
-		}
-		n, err := r.Read(free)
-		dst.buf = dst.buf[:len(dst.buf)+n]
-		if int64(dst.size()) > limit {
-			return fmt.Errorf("%w of %d bytes", errInflated, limit)
-		}
-		if err == io.EOF {
+		room, err := dst.decode(d, int(limit))
+		size := dst.size()
+		guess := likely(size, len(src), d.Read())
+		switch {
+		case err == nil:
 			return nil
-		}
-		if err != nil {
+		case !errors.Is(err, inflate.ErrFull):
 			return fmt.Errorf("%s: %w", method, err)
+		case int64(room) >= limit:
+			return fmt.Errorf("%w of %d bytes", errInflated, limit)
+		case room < countFrom:
+			want = size
+		case !guessed && guess < limit:
+			guessed, dst.most = true, int(guess)
+			want = dst.most - size
+		default:
+			n, err := d.Size(src, limit)
+			if errors.Is(err, inflate.ErrFull) {
+				return fmt.Errorf("%w of %d bytes", errInflated, limit)
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", method, err)
+			}
+			dst.renew()
+			d.Reset(src)
+			dst.most, want = int(n), int(n)
 		}
 	}
 }
 
-// open begins to decompress src.
-func (f *inflater) open(method string) (io.Reader, error) {
-	if method == methodGzip {
-		if err := f.gzip.Reset(&f.src); err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		return &f.gzip, nil
-	}
-	if f.zstd == nil {
-		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, fmt.Errorf("zstd: %w", err)
-		}
-		f.zstd = z
-	}
-	if err := f.zstd.Reset(&f.src); err != nil {
-		return nil, fmt.Errorf("zstd: %w", err)
-	}
-	return f.zstd, nil
+// countFrom is the size from which on a payload does not grow by doubling:
+// old and new place of a large one, held at once, would take too much.
+const countFrom = keepArena
+
+// likely gives the size of what size bytes are the beginning of, when they came
+// from the first read bytes of length, with some to spare.
+func likely(size, length, read int) int64 {
+	return int64(float64(size)*float64(length)/float64(max(read, 1))*1.0625) + minArena
 }

@@ -153,19 +153,48 @@ func TestInflatedLimit(t *testing.T) {
 	}
 }
 
-// TestInflateHoldsLittle shows that a bomb takes no more memory than the
-// limit allows, by what the arena holds when it is refused.
+// TestInflateHoldsLittle inflates with as much memory as each payload may need
+// and no more: one that is too large is refused before it has a place, the
+// others get one of about their size, also when their beginning misleads.
 func TestInflateHoldsLittle(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"gzip", "zstd"} {
-		payload := map[string]func(...[]byte) []byte{"gzip": zip, "zstd": zstandard}[method](make([]byte, 32<<20))
-		a := arena{lease: &lease{budget: &budget{max: 1 << 30}}}
-		a.begin()
-		if err := newInflaters(1).inflate(&a, payload, method, 1<<20); !errors.Is(err, errInflated) {
-			t.Errorf("%s: %v", method, err)
-		}
-		if a.held > 4<<20 {
-			t.Errorf("%s: held %d bytes for a limit of 1 MiB", method, a.held)
+	const limit = 32 << 20
+	noise := make([]byte, 6<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	gone := make(chan struct{})
+	close(gone)
+	for _, c := range []struct {
+		name  string
+		data  []byte
+		most  int64 // bytes that may be held at once
+		fails error
+	}{
+		{"small", noise[:1000], minArena, nil},
+		{"some MiB", noise[:countFrom-1], 3 * countFrom, nil},
+		{"evenly", bytes.Repeat([]byte("even "), 2<<20), 11<<20 + 2*countFrom, nil},
+		{"more than its beginning said", append(noise, make([]byte, 20<<20)...), 26 << 20, nil},
+		{"less than its beginning said", append(make([]byte, 6<<20), noise...), 12 << 20, nil},
+		{"as much as may be", append(noise, make([]byte, limit-len(noise))...), limit, nil},
+		{"too much", make([]byte, limit+1), 3 * countFrom, errInflated},
+		{"too much at its end", append(noise, make([]byte, limit)...), 3 * countFrom, errInflated},
+	} {
+		for method, compress := range map[string]func(...[]byte) []byte{"gzip": zip, "zstd": zstandard} {
+			t.Run(c.name+"/"+method, func(t *testing.T) {
+				t.Parallel()
+				b := &budget{max: c.most, beyond: &lease{}}
+				a := arena{lease: &lease{budget: b}, done: gone}
+				a.begin()
+				err := newInflaters(1).inflate(&a, compress(c.data), method, limit)
+				if !errors.Is(err, c.fails) {
+					t.Fatalf("%v, want %v", err, c.fails)
+				}
+				if err == nil && !bytes.Equal(a.take(), c.data) {
+					t.Error("the data differs")
+				}
+				if b.used != a.held || a.held > c.most {
+					t.Errorf("%d bytes are held, %d of the budget used, %d allowed", a.held, b.used, c.most)
+				}
+			})
 		}
 	}
 }
@@ -365,7 +394,7 @@ func TestBombsTogether(t *testing.T) { // alone, since it looks at the memory of
 	if n := s.Stats(); n.InFlight != 0 || n.Records != 12*2 {
 		t.Errorf("stats %+v", n)
 	}
-	// A message takes twice its size while it grows.
+	// A message of a few MiB takes twice its size while it grows.
 	if limit := uint64(budget + budget/8 + 2*inflated + 8<<20); most-before > limit {
 		t.Errorf("%d MiB were in use at once, the limit is %d", (most-before)>>20, limit>>20)
 	} else {

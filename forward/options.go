@@ -39,8 +39,9 @@ type Options struct {
 	// size from which a message is logged; 0 is never.
 	MaxMessage, MaxInflated, WarnMessage int64
 	// MaxBytes bounds what all connections hold in memory together, but for
-	// 4 KiB each and one message that is ahead of the others; default 256
-	// MiB. Connections that need more wait.
+	// 4 KiB each and one message that is ahead of the others, which may take
+	// MaxMessage and MaxInflated; default 256 MiB. Connections that need more
+	// wait.
 	MaxBytes int64
 	// MaxConnections bounds the open connections, default 8192. More wait to
 	// be accepted.
