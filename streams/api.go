@@ -59,7 +59,12 @@ type Options struct {
 	Now  func() time.Time // default time.Now
 	Log  *slog.Logger     // default discards
 
-	together int // up to how many streams a fold writes side by side; for tests
+	// For tests: up to how many streams a fold writes side by side, and from
+	// how many bytes in a batch, and in several, commits write to chunk files, and
+	// in what pieces.
+	together            int
+	busyBytes, runEager int64
+	runPiece            int64
 }
 
 // A Key identifies an append to one stream, for all time that Options allow:

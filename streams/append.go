@@ -15,6 +15,10 @@ type batch struct {
 	recs  []takenRecord
 	keys  []keyID
 	last  int // where the last record is in meta
+	runs  []*runData
+	aside int       // bytes in runs
+	busy  []*Stream // of whom it has busyBytes or more
+	ended []*run    // of whom no later batch has data
 	full  bool
 	err   error
 	done  chan struct{} // closed when the outcome is known
@@ -164,20 +168,16 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 		res.Err = fmt.Errorf("%w: the key of a large append was forgotten meanwhile; repeat it", ErrUnknown)
 		return
 	}
+	if up != nil || r.Reset {
+		s.endRun(b, st)
+	}
 	if r.Reset && st.defined { // the first record of a stream begins generation 1 anyway
 		st.tip = tip{st.tip.generation + 1, 0}
 	}
 	off := st.tip.length
-	if !b.extends(st, r, up) {
-		b.begin(st, r, up, n)
-	} else {
-		rec := &b.recs[len(b.recs)-1]
-		rec.length += n
-		rec.appends++
-		extendRecord(b.meta, b.last, len(r.Data))
-	}
+	b.describe(st, r, up, n)
 	if up == nil {
-		b.mem = append(b.mem, r.Data...)
+		s.takeData(b, st, r.Data, off)
 	}
 	if r.Key != (Key{}) {
 		id := keyID{st.id, r.Key}
@@ -186,8 +186,34 @@ func (s *Store) take(b *batch, r *Record, res *Result, up *staged, now int64) {
 		s.keys.put(id, keyPlace{off, uint32(st.tip.generation), b.order}, now)
 	}
 	st.tip.length += n
-	b.full = len(b.mem)+len(b.meta) >= s.batchBytes
+	b.full = len(b.mem)+len(b.meta)+b.aside >= s.batchBytes
 	res.Generation, res.Offset, res.Err = st.tip.generation, off, errFilling
+}
+
+// describe adds an append to the records of the batch.
+func (b *batch) describe(st *Stream, r *Record, up *staged, n int64) {
+	if !b.extends(st, r, up) {
+		b.begin(st, r, up, n)
+		return
+	}
+	rec := &b.recs[len(b.recs)-1]
+	rec.length += n
+	rec.appends++
+	extendRecord(b.meta, b.last, &rec.logRecord)
+}
+
+// takeData copies the bytes of an append to where the batch has them. The
+// caller holds mu.
+func (s *Store) takeData(b *batch, st *Stream, data []byte, off int64) {
+	if len(data) == 0 {
+		return
+	}
+	s.busy(b, st, int64(len(data)))
+	if st.run != nil {
+		s.takeRun(b, st.run, data, off)
+		return
+	}
+	b.mem = append(b.mem, data...)
 }
 
 // expected checks the length that a record expects. The caller holds mu.
@@ -221,7 +247,7 @@ func (b *batch) extends(st *Stream, r *Record, up *staged) bool {
 		return false
 	}
 	last := &b.recs[len(b.recs)-1]
-	return last.st == st && last.upload == nil
+	return last.st == st && last.upload == nil && last.inRun == (st.run != nil) && (st.run == nil || last.start == st.run.start)
 }
 
 // begin adds a record's head to the batch.
@@ -233,6 +259,8 @@ func (b *batch) begin(st *Stream, r *Record, up *staged, n int64) {
 	if up != nil {
 		up.taken = true
 		rec.upload = &up.upload
+	} else if st.run != nil {
+		rec.inRun, rec.start = true, st.run.start
 	}
 	if !st.defined {
 		st.defined = true
@@ -240,6 +268,7 @@ func (b *batch) begin(st *Stream, r *Record, up *staged, n int64) {
 	}
 	b.last = len(b.meta)
 	b.meta = appendRecord(b.meta, &rec)
+	rec.body = len(b.meta) - runFixed
 	b.recs = append(b.recs, takenRecord{st, rec})
 }
 

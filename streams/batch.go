@@ -14,6 +14,7 @@ const (
 	batchHeader = 64
 	recordFixed = 40
 	uploadFixed = 56
+	runFixed    = 24
 	keyFixed    = 20
 	sectorBytes = 512
 )
@@ -22,6 +23,7 @@ const (
 	flagDefine = 1 << iota
 	flagReset
 	flagUpload
+	flagRun
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -47,9 +49,16 @@ type logRecord struct {
 	name       string
 	label      string
 	upload     *upload
+	inRun      bool   // the bytes are in a chunk file already
+	start      int64  // the offset at which that file begins
+	crc        uint32 // of the bytes in it
 	keys       []byte // keyFixed bytes each
 	data       int    // where the bytes are in the batch, from its first byte
+	body       int    // where meta says what is in the run
 }
+
+// inline tells whether the bytes are in the batch.
+func (r *logRecord) inline() bool { return r.upload == nil && !r.inRun }
 
 // A batchInfo is a decoded batch.
 type batchInfo struct {
@@ -130,6 +139,10 @@ func appendRecord(meta []byte, r *logRecord) []byte {
 		flags |= flagUpload
 		inline = 0
 	}
+	if r.inRun {
+		flags |= flagRun
+		inline = 0
+	}
 	meta = le.AppendUint32(meta, r.stream)
 	meta = append(meta, flags, 0, 0, 0)
 	meta = le.AppendUint64(meta, r.generation)
@@ -150,14 +163,24 @@ func appendRecord(meta []byte, r *logRecord) []byte {
 		meta = le.AppendUint32(meta, 0)
 		meta = append(meta, u.sha[:]...)
 	}
+	if r.inRun {
+		meta = le.AppendUint64(meta, uint64(r.start))
+		meta = le.AppendUint64(meta, uint64(r.length))
+		meta = le.AppendUint32(meta, r.crc)
+		meta = le.AppendUint32(meta, 0)
+	}
 	return meta
 }
 
-// extendRecord adds an append to the record that begins at meta[at].
-func extendRecord(meta []byte, at int, n int) {
+// extendRecord notes a further append to r, which begins at meta[at].
+func extendRecord(meta []byte, at int, r *logRecord) {
 	le := binary.LittleEndian
-	le.PutUint32(meta[at+24:], le.Uint32(meta[at+24:])+uint32(n))
-	le.PutUint32(meta[at+28:], le.Uint32(meta[at+28:])+1)
+	if r.inRun {
+		le.PutUint64(meta[r.body+8:], uint64(r.length))
+	} else {
+		le.PutUint32(meta[at+24:], uint32(r.length))
+	}
+	le.PutUint32(meta[at+28:], r.appends)
 }
 
 // addKey adds a key to the record that begins at meta[at] and ends meta.
@@ -179,7 +202,7 @@ func parseRecords(meta []byte, b batchInfo, each func(logRecord) error) error {
 			return fmt.Errorf("record %d: %w", i, err)
 		}
 		r.data = data
-		if r.upload == nil {
+		if r.inline() {
 			data += int(r.length)
 		}
 		if data > batchHeader+b.dataLen {
@@ -220,6 +243,16 @@ func parseRecord(meta []byte) (r logRecord, rest []byte, err error) {
 		u := &upload{id: le.Uint64(meta), length: int64(le.Uint64(meta[8:])), crc: le.Uint32(meta[16:])}
 		copy(u.sha[:], meta[24:])
 		r.upload, r.length, meta = u, u.length, meta[uploadFixed:]
+	}
+	if flags&flagRun != 0 {
+		if len(meta) < runFixed || r.length != 0 || r.upload != nil {
+			return r, nil, errMeta
+		}
+		r.inRun, r.start, r.length, r.crc = true, int64(le.Uint64(meta)), int64(le.Uint64(meta[8:])), le.Uint32(meta[16:])
+		if r.start < 0 || r.start > r.offset {
+			return r, nil, errMeta
+		}
+		meta = meta[runFixed:]
 	}
 	if keys*keyFixed > int64(len(meta)) || r.offset < 0 || r.length < 0 || r.offset > math.MaxInt64-r.length {
 		return r, nil, errMeta

@@ -61,7 +61,7 @@ func TestBlocksNeedNoReading(t *testing.T) {
 		}
 		return nil
 	}}
-	o := small(fs)
+	o := logged(fs)
 	o.LiveSegments = 100
 	s := mustOpen(t, "data", o)
 	st := mustCreate(t, s, "a")

@@ -129,7 +129,11 @@ func (c *checker) stream(st *Stream) {
 	}
 	for i := range st.chunks {
 		ch := &st.chunks[i]
-		c.file(st, st.chunkFile(ch.offset), ch.offset, ch.length, ch.crc, ch.sealed)
+		c.file(st, st.chunkFile(ch.offset), 0, ch.offset, ch.length, ch.crc, ch.sealed)
+	}
+	for i := range st.runs {
+		p := &st.runs[i]
+		c.file(st, st.chunkFile(p.start), p.offset-p.start, p.offset, p.length, p.crc, false)
 	}
 	for i := range st.uploads {
 		u := &st.uploads[i]
@@ -137,29 +141,32 @@ func (c *checker) stream(st *Stream) {
 		if _, err := c.s.o.FS.Size(name); errors.Is(err, fs.ErrNotExist) {
 			name = st.chunkFile(u.offset)
 		}
-		c.file(st, name, u.offset, u.length, u.crc, true)
+		c.file(st, name, 0, u.offset, u.length, u.crc, true)
 	}
 }
 
-// file verifies one file of a stream.
-func (c *checker) file(st *Stream, name string, offset, length int64, crc uint32, sealed bool) {
-	c.r.Chunks++
-	bad := Finding{Condition: Damaged, File: name, To: length, Stream: st.name, Generation: st.durable.generation, Offset: offset, Length: length}
+// file verifies what a file of a stream has from at on.
+func (c *checker) file(st *Stream, name string, at, offset, length int64, crc uint32, sealed bool) {
+	if at == 0 {
+		c.r.Chunks++
+	}
+	end := at + length
+	bad := Finding{Condition: Damaged, File: name, From: at, To: end, Stream: st.name, Generation: st.durable.generation, Offset: offset, Length: length}
 	size, err := c.s.o.FS.Size(name)
 	switch {
 	case err != nil:
 		bad.Text = err.Error()
-	case size < length:
-		bad.From, bad.Text = size, fmt.Sprintf("the file has %d bytes, the manifest says %d", size, length)
-		bad.Offset, bad.Length = offset+size, length-size
-	case sealed && size > length:
-		bad.From, bad.To, bad.Text = length, size, fmt.Sprintf("the file has %d bytes, the manifest says %d", size, length)
+	case size < end:
+		bad.From, bad.Text = max(at, size), fmt.Sprintf("the file has %d bytes, %d were kept", size, end)
+		bad.Offset, bad.Length = offset+bad.From-at, end-bad.From
+	case sealed && size > end:
+		bad.From, bad.To, bad.Text = end, size, fmt.Sprintf("the file has %d bytes, %d were kept", size, end)
 	case c.deep:
-		got, err := c.sum(name, length)
+		got, err := c.sum(name, at, length)
 		if err != nil {
 			bad.Text = err.Error()
 		} else if got != crc {
-			bad.Text = fmt.Sprintf("the checksum is %08x, the manifest says %08x", got, crc)
+			bad.Text = fmt.Sprintf("the checksum is %08x, it was %08x", got, crc)
 		}
 	}
 	if bad.Text != "" {
@@ -167,8 +174,8 @@ func (c *checker) file(st *Stream, name string, offset, length int64, crc uint32
 	}
 }
 
-// sum computes the CRC of the first n bytes of a file.
-func (c *checker) sum(name string, n int64) (crc uint32, err error) {
+// sum computes the CRC of n bytes of a file.
+func (c *checker) sum(name string, from, n int64) (crc uint32, err error) {
 	f, err := c.s.o.FS.Open(name)
 	if err != nil {
 		return 0, err
@@ -177,7 +184,7 @@ func (c *checker) sum(name string, n int64) (crc uint32, err error) {
 	c.buf = sized(c.buf, 1<<20)
 	for at := int64(0); at < n; {
 		part := c.buf[:min(int64(len(c.buf)), n-at)]
-		if _, err := f.ReadAt(part, at); err != nil && err != io.EOF {
+		if _, err := f.ReadAt(part, from+at); err != nil && err != io.EOF {
 			return 0, err
 		}
 		crc = crc32.Update(crc, castagnoli, part)

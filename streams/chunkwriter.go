@@ -14,6 +14,7 @@ import (
 // hundreds of thousands, so it is small.
 type foldRecord struct {
 	upload     *upload
+	run        *runPart
 	offset     int64
 	length     int64
 	generation uint64
@@ -107,10 +108,14 @@ func (w *chunkWriter) add(r *foldRecord, data foldData) error {
 	switch {
 	case r.upload != nil: // its file is whole, whatever the batch lost
 		return w.upload(r)
-	case r.damaged || r.length == 0:
+	case r.length == 0:
+		return nil
+	case r.run != nil: // so are its bytes
+		return w.adopt(r)
+	case r.damaged:
 		return nil
 	}
-	if !w.started || w.cur.sealed || w.cur.offset+w.cur.length != r.offset {
+	if !w.started || w.cur.sealed || w.cur.offset+w.cur.length != r.offset || w.cur.length >= w.f.s.o.ChunkBytes {
 		if err := w.begin(r.offset); err != nil {
 			return err
 		}
@@ -118,16 +123,21 @@ func (w *chunkWriter) add(r *foldRecord, data foldData) error {
 	if err := w.copy(r, data); err != nil {
 		return err
 	}
+	w.count(r)
+	if w.cur.length >= w.f.s.o.ChunkBytes {
+		return w.seal()
+	}
+	return nil
+}
+
+// count notes that the last chunk has the appends of a record.
+func (w *chunkWriter) count(r *foldRecord) {
 	if w.cur.records == 0 {
 		w.cur.since = r.time
 	}
 	w.cur.until = max(w.cur.until, r.time)
 	w.cur.records += int64(r.appends)
 	w.dirty = true
-	if w.cur.length >= w.f.s.o.ChunkBytes {
-		return w.seal()
-	}
-	return nil
 }
 
 // begin starts a chunk at an offset.
@@ -142,6 +152,9 @@ func (w *chunkWriter) begin(offset int64) error {
 // seal ends the last chunk for good.
 func (w *chunkWriter) seal() error {
 	if w.started && !w.cur.sealed {
+		if err := w.cutClosed(); err != nil {
+			return err
+		}
 		w.cur.sealed, w.dirty = true, true
 	}
 	return w.end()

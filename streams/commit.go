@@ -18,7 +18,8 @@ func (s *Store) newBatch(old *batch) *batch {
 	b := &batch{order: s.order, done: make(chan struct{})}
 	if old != nil {
 		clear(old.recs)
-		b.mem, b.meta, b.recs, b.keys = old.mem, old.meta[:0], old.recs[:0], old.keys[:0]
+		clear(old.busy)
+		b.mem, b.meta, b.recs, b.keys, b.busy = old.mem, old.meta[:0], old.recs[:0], old.keys[:0], old.busy[:0]
 	} else {
 		b.mem = make([]byte, 64<<10) // from this size on Go aligns memory to pages, which makes copies of the kernel faster
 	}
@@ -29,6 +30,7 @@ func (s *Store) newBatch(old *batch) *batch {
 // commitLoop writes one batch after the other while the next is filled.
 func (s *Store) commitLoop() {
 	defer close(s.committed)
+	defer s.closeRuns()
 	for {
 		b := s.nextBatch()
 		if b == nil {
@@ -41,7 +43,9 @@ func (s *Store) commitLoop() {
 			continue
 		}
 		s.publish(b, seg, pos, now.UnixNano())
+		b.closeRuns()
 		s.mu.Lock()
+		s.giveBack(b)
 		s.syncing, s.spare = nil, b
 		s.failed, s.backoff = nil, 0
 		s.lastTime = now.UnixNano()
@@ -66,6 +70,7 @@ func (s *Store) nextBatch() *batch {
 	s.syncing = b
 	s.filling = s.newBatch(s.spare)
 	s.spare = nil
+	s.turnRuns(b)
 	if s.roomCh != nil {
 		close(s.roomCh)
 		s.roomCh = nil
@@ -90,13 +95,21 @@ func (s *Store) room(b *batch) <-chan struct{} {
 
 func (s *Store) writeBatch(b *batch, now time.Time) (*segment, int64, error) {
 	s.waitForFold()
+	start := time.Now()
+	if err := s.writeRuns(b); err != nil {
+		s.o.Log.Error("streams: a commit could not write to a chunk file; its bytes go to the log", "error", err)
+		s.runsAfter = now.Add(runRest).UnixNano()
+		s.toLog(b)
+	}
 	info := batchInfo{time: now.UnixNano(), dataLen: len(b.mem) - blockBytes - batchHeader, metaLen: len(b.meta), records: len(b.recs)}
 	b.mem = append(b.mem, b.meta...)
 	was := s.log.cur
-	start := time.Now()
-	seg, pos, err := s.log.write(b.mem, info)
+	seg, pos, err := s.log.write(b.mem, info, b.aside)
 	if err == nil {
 		s.timing.observe(time.Since(start).Seconds())
+		for _, d := range b.runs {
+			d.done()
+		}
 	}
 	if s.log.cur != was {
 		s.wakeKeeper()
@@ -137,11 +150,14 @@ func (s *Store) fail(b *batch, cause error) {
 		err = fmt.Errorf("%w: %w; repeat the append", ErrUnknown, cause)
 	}
 	healed := s.heal()
+	s.wakeKeeper() // there may be one more full segment
 	s.o.Log.Error("streams: commit failed", "error", cause, "healed", healed)
 	s.mu.Lock()
 	next := s.filling
-	s.forget(b)
-	s.forget(next)
+	for _, x := range []*batch{b, next} {
+		s.forget(x)
+		s.doomRuns(x)
+	}
 	s.syncing = nil
 	s.filling = s.newBatch(nil)
 	if s.roomCh != nil {
@@ -175,6 +191,7 @@ func (s *Store) doom(b *batch) {
 }
 
 func (s *Store) dropDoomed() {
+	s.dropDoomedRuns()
 	for _, id := range s.doomed {
 		s.o.FS.Remove(s.uploadFile(id))
 	}

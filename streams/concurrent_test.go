@@ -179,7 +179,7 @@ func waitFor(s *Store, holds func() bool) {
 // again before the reader is done.
 func TestPinnedSegment(t *testing.T) {
 	t.Parallel()
-	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	s := mustOpen(t, "data", logged(vfs.NewMem(1<<40)))
 	defer s.Close()
 	st := mustCreate(t, s, "a")
 	want := identified(1, 3000)
@@ -328,7 +328,7 @@ func TestWriteToSocket(t *testing.T) {
 func TestReset(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	s := mustOpen(t, "data", small(mem))
+	s := mustOpen(t, "data", logged(mem))
 	st := mustCreate(t, s, "a")
 	fill := func() {
 		for range 60 {
@@ -365,7 +365,7 @@ func TestReset(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = mustOpen(t, "data", small(mem))
+	s = mustOpen(t, "data", logged(mem))
 	defer s.Close()
 	st, _ = s.Stream("a")
 	if got := string(readAll(t, st)); got != "new" {

@@ -245,7 +245,7 @@ func TestTornTail(t *testing.T) {
 func TestHeaderLost(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	o := small(mem)
+	o := logged(mem)
 	o.LiveSegments = 4
 	s := mustOpen(t, "data", o)
 	st := mustCreate(t, s, "a")
@@ -289,7 +289,7 @@ func TestHeaderLost(t *testing.T) {
 func TestSegmentLost(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	o := small(mem)
+	o := logged(mem)
 	o.LiveSegments = 4
 	s := mustOpen(t, "data", o)
 	st := mustCreate(t, s, "a")
@@ -328,7 +328,7 @@ func TestSegmentLost(t *testing.T) {
 func TestFoldOfDamage(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	s := mustOpen(t, "data", small(mem))
+	s := mustOpen(t, "data", logged(mem))
 	st := mustCreate(t, s, "a")
 	mustAppend(t, s, Record{Stream: st, Data: make([]byte, 3000)})
 	mustAppend(t, s, Record{Stream: st, Data: identified(1, 3000)})
@@ -352,7 +352,7 @@ func TestFoldOfDamage(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Check("data", small(mem), true)
+	r, err := Check("data", logged(mem), true)
 	if err != nil || r.Condition != Damaged || len(r.Findings) != 1 || r.Findings[0].Stream != "a" || r.Findings[0].Length != 3000 {
 		t.Fatalf("%+v %v", r, err)
 	}

@@ -124,6 +124,11 @@ func (st *Stream) unlog(segment uint32) {
 		n++
 	}
 	st.uploads = append([]logUpload(nil), st.uploads[n:]...)
+	n = 0
+	for n < len(st.runs) && st.runs[n].segment <= segment {
+		n++
+	}
+	st.runs = append([]runPart(nil), st.runs[n:]...)
 }
 
 // dropOld deletes the chunk files that the manifest no longer has: of

@@ -52,13 +52,15 @@ func FuzzRecords(f *testing.F) {
 	f.Add(meta, 1, 5)
 	r = logRecord{stream: 4, generation: 2, length: 1 << 30, appends: 1, reset: true, upload: &upload{id: 7, length: 1 << 30, crc: 9}}
 	f.Add(appendRecord(meta, &r), 2, 5)
+	r = logRecord{stream: 5, generation: 1, offset: 1 << 20, length: 1 << 30, appends: 7, inRun: true, start: 1 << 19, crc: 8}
+	f.Add(appendRecord(meta, &r), 2, 5)
 	f.Fuzz(func(t *testing.T, meta []byte, records, data int) {
 		if data < 0 || data > 1<<30 {
 			return
 		}
 		var again []byte
 		err := parseRecords(meta, batchInfo{records: records, dataLen: data, metaLen: len(meta)}, func(r logRecord) error {
-			if r.data < batchHeader || r.upload == nil && r.data+int(r.length) > batchHeader+data {
+			if r.data < batchHeader || r.inline() && r.data+int(r.length) > batchHeader+data {
 				t.Fatalf("%+v lies outside of the batch", r)
 			}
 			at := len(again)

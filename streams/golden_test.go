@@ -13,7 +13,7 @@ import (
 	"weir/internal/vfs"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write testdata/v2 anew; only for a format that was never released")
+var rewrite = flag.Bool("rewrite", false, "write testdata/v3 anew; only for a format that was never released")
 
 // goldenRecord is the i-th append of the stores in testdata.
 func goldenRecord(s *Store, t *testing.T, i int) Record {
@@ -29,6 +29,13 @@ func goldenRecord(s *Store, t *testing.T, i int) Record {
 }
 
 const goldenRecords = 420
+
+// runOptions make commits write to chunk files, too.
+func runOptions(fs vfs.FS) Options {
+	o := goldenOptions(fs)
+	o.busyBytes, o.runEager, o.runPiece = 150, 200, 4<<10
+	return o
+}
 
 func goldenOptions(fs vfs.FS) Options {
 	return Options{FS: fs, SegmentBytes: 64 << 10, LiveSegments: 1, LargeBytes: 1 << 10, ChunkBytes: 4 << 10, MinFree: 1,
@@ -56,15 +63,12 @@ func writeGolden(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for half := range 2 { // two lives: folded bytes, and a live log
-		s := mustOpen(t, dir, goldenOptions(nil))
+		s := mustOpen(t, dir, runOptions(nil))
 		for i := half * goldenRecords / 2; i < (half+1)*goldenRecords/2; i++ {
 			mustAppend(t, s, goldenRecord(s, t, i))
 		}
 		if err := waitFolded(s); err != nil {
 			t.Fatal(err)
-		}
-		for name, begin := range goldenBegins {
-			mustTrim(t, s, Cut{Stream: mustCreate(t, s, name), Generation: 1, Before: begin * int64(half+1) / 2})
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -77,10 +81,11 @@ func writeGolden(t *testing.T, dir string) {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	if *rewrite {
-		writeGolden(t, filepath.Join("testdata", "v2"))
+		writeGolden(t, filepath.Join("testdata", "v3"))
 	}
 	t.Run("v1", func(t *testing.T) { golden(t, "v1", nil) })
 	t.Run("v2", func(t *testing.T) { golden(t, "v2", goldenBegins) })
+	t.Run("v3", func(t *testing.T) { golden(t, "v3", nil) }) // with runs
 }
 
 func golden(t *testing.T, version string, begins map[string]int64) {

@@ -34,14 +34,19 @@ type segLog struct {
 	fileNo int
 }
 
+// asideSegments bounds, in segments, what a segment says to be in chunk files:
+// until it is folded, nothing of that can be trimmed.
+const asideSegments = 2
+
 // segmentRecords bounds the index of a segment in memory.
 func (l *segLog) segmentRecords() int { return int(l.size / 128) }
 
 // write commits a batch, which mem holds behind room for one block: when it
 // returns nil, the batch is on stable storage. After an error the next write
 // begins a new segment, which cuts this one where it was before.
-func (l *segLog) write(mem []byte, b batchInfo) (*segment, int64, error) {
-	if l.cur == nil || l.cur.pos+b.size() > l.size-sectorBytes || l.cur.records > l.segmentRecords() {
+// aside is how many bytes its records say to be in chunk files.
+func (l *segLog) write(mem []byte, b batchInfo, aside int) (*segment, int64, error) {
+	if l.cur == nil || l.cur.pos+b.size() > l.size-sectorBytes || l.cur.records > l.segmentRecords() || l.cur.aside >= asideSegments*l.size {
 		if err := l.roll(); err != nil {
 			return nil, 0, err
 		}
@@ -61,6 +66,7 @@ func (l *segLog) write(mem []byte, b batchInfo) (*segment, int64, error) {
 	s.pos = alignSector(pos + b.size())
 	s.seq++
 	s.records += b.records
+	s.aside += int64(aside)
 	l.last.pos = s.pos
 	return s, pos, nil
 }
@@ -96,7 +102,7 @@ func (l *segLog) roll() error {
 		l.giveBack(s)
 		return fmt.Errorf("begin a log segment: %w", err)
 	}
-	s.pos, s.seq, s.records = sectorBytes, 0, 0
+	s.pos, s.seq, s.records, s.aside = sectorBytes, 0, 0, 0
 	l.last = cut{s.generation, s.salt, s.pos}
 	l.cur = s
 	l.mu.Lock()

@@ -69,7 +69,7 @@ func TestUploadBesideDamage(t *testing.T) {
 func TestShortChunkFile(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	o := small(mem)
+	o := logged(mem)
 	o.ChunkBytes = 1 << 20
 	s := mustOpen(t, "data", o)
 	st := mustCreate(t, s, "a")

@@ -62,7 +62,9 @@ func (f *folder) scan(each func(r *foldRecord, data foldData) error) error {
 				pos: uint32(pos) + uint32(r.data), stream: r.stream, appends: r.appends, damaged: b.damaged,
 			}
 			var data foldData
-			if r.upload == nil && !b.damaged {
+			if r.inRun {
+				rec.run = &runPart{start: r.start, offset: r.offset, length: r.length, appends: int64(r.appends), crc: r.crc}
+			} else if r.upload == nil && !b.damaged {
 				data.bytes = buf[r.data : r.data+int(r.length)]
 				data.crc, data.known = b.dataCRC, r.length >= leastJoin && int(r.length) == b.dataLen
 			}

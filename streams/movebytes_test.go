@@ -16,7 +16,7 @@ func TestFoldTogetherOrApart(t *testing.T) {
 	var files [2]map[string]string
 	for i, together := range []int{streams, streams - 1} {
 		mem := vfs.NewMem(1 << 40)
-		o := small(mem)
+		o := logged(mem)
 		o.SegmentBytes, o.LargeBytes, o.together = 1<<20, 64<<10, together
 		s := mustOpen(t, "data", o)
 		for n := range 400 {

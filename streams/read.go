@@ -192,7 +192,7 @@ func (r *reader) sendFile(w io.Writer) (int64, error) {
 	if !ok {
 		return 0, nil
 	}
-	if _, err := host.Seek(r.off-pl.offset, io.SeekStart); err != nil {
+	if _, err := host.Seek(pl.at+r.off-pl.offset, io.SeekStart); err != nil {
 		return 0, err
 	}
 	n := min(r.end, pl.offset+pl.length) - r.off

@@ -34,7 +34,19 @@ func (s *Store) recover() error {
 			s.dropOld(st, generation)
 		}
 	}
+	if len(l.damage) == 0 {
+		s.dropStrays()
+	}
 	return s.recoverUploads(len(l.damage) > 0)
+}
+
+// dropStrays deletes files of runs whose first commit was cut off.
+func (s *Store) dropStrays() {
+	for _, st := range s.byID {
+		if st != nil && len(st.extents)+len(st.runs) > 0 {
+			s.o.FS.Remove(st.chunkFile(st.durable.length)) // no file that counts begins there
+		}
+	}
 }
 
 // settleFound syncs what counts and sets aside what is damaged.

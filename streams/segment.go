@@ -13,7 +13,7 @@ import (
 
 const (
 	segmentMagic   = 0x31475357 // "WSG1"
-	segmentVersion = 2          // 1 had a manifest of version 1, and nothing else was different
+	segmentVersion = 3          // 2 had no records of runs, 1 no trims either
 	segmentHeader  = 64
 )
 
@@ -38,6 +38,7 @@ type segment struct {
 	pos     int64  // the end of what is committed
 	seq     uint64 // of the next batch
 	records int
+	aside   int64 // bytes that its records say to be in chunk files
 	size    int64
 	pins    atomic.Int32 // readers
 }

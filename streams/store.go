@@ -28,6 +28,8 @@ type Store struct {
 	syncing    *batch
 	spare      *batch
 	roomCh     chan struct{}
+	runs       []*run       // those that batches are filled for
+	pieces     []*vfs.Piece // spare memory for them
 	order      uint32
 	keys       *keyTable
 	lastTime   int64
@@ -53,6 +55,8 @@ type Store struct {
 	uploadID    atomic.Uint64
 	belts       chan *belt
 	doomed      []uint64 // the committer's: uploads of batches that failed
+	doomedRuns  []*run   // the committer's: of batches that failed
+	runsAfter   int64    // the committer's: no run begins before
 	recovery    Recovery
 	count       counters
 	timing      timing
@@ -104,6 +108,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Work == nil {
 		o.Work = func(_ string, do func() error) error { return do() }
+	}
+	if o.busyBytes == 0 {
+		o.busyBytes, o.runEager, o.runPiece = busyBytes, runEager, runPiece
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -13,7 +13,15 @@ import (
 
 // small are options under which a few hundred appends fill segments and chunks.
 func small(fs vfs.FS) Options {
-	return Options{FS: fs, SegmentBytes: 64 << 10, LiveSegments: 1, LargeBytes: 4 << 10, ChunkBytes: 16 << 10, MinFree: 1}
+	return Options{FS: fs, SegmentBytes: 64 << 10, LiveSegments: 1, LargeBytes: 4 << 10, ChunkBytes: 16 << 10, MinFree: 1,
+		busyBytes: 900, runEager: 1800, runPiece: 4 << 10}
+}
+
+// logged are the small options with all appends in the log at first.
+func logged(fs vfs.FS) Options {
+	o := small(fs)
+	o.busyBytes = 1 << 30
+	return o
 }
 
 func mustOpen(t testing.TB, dir string, o Options) *Store {

@@ -3,6 +3,7 @@ package streams
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -17,6 +18,11 @@ type Stream struct {
 	// Guarded by Store.mu: what is taken, durable or not.
 	tip     tip
 	defined bool // a record that defines the stream was taken
+	run     *run // where its bytes go, if not to the log
+	// How much comes: the batch that had something last, how much it had, and
+	// how much it had with the busy ones right before it.
+	busyOrder          uint32
+	busyBytes, busySum int64
 
 	mu       sync.Mutex // guards the rest: what is durable
 	exists   bool
@@ -30,6 +36,8 @@ type Stream struct {
 	chunks   []chunk  // by offset, the bytes of chunk files
 	extents  []extent // by offset, the bytes that are in the log alone
 	uploads  []logUpload
+	runs     []runPart // by offset
+	writing  []int64   // where files begin that commits may still write to
 }
 
 // A tip is the end of a stream.
@@ -70,6 +78,15 @@ type logUpload struct {
 	segment uint32
 }
 
+// A runPart is a range of bytes in the file of a run, which a segment of the
+// log knows of.
+type runPart struct {
+	start, offset, length int64 // start is where the file begins
+	appends               int64
+	crc                   uint32
+	segment               uint32
+}
+
 // Name is the stream's reference.
 func (st *Stream) Name() string { return st.name }
 
@@ -91,8 +108,8 @@ func (st *Stream) State() State {
 func (st *Stream) begin(generation uint64) {
 	st.durable = tip{generation, 0}
 	st.records, st.folded, st.start = 0, fold{}, 0
-	st.dropping = st.dropping || len(st.chunks)+len(st.extents)+len(st.uploads) > 0
-	st.chunks, st.extents, st.uploads = nil, nil, nil
+	st.dropping = st.dropping || len(st.chunks)+len(st.extents)+len(st.uploads)+len(st.runs) > 0
+	st.chunks, st.extents, st.uploads, st.runs = nil, nil, nil, nil
 }
 
 // apply adds a committed record that lies in a segment, its batch at pos. It
@@ -116,6 +133,8 @@ func (st *Stream) apply(r *logRecord, segment uint64, pos int64, now int64, dama
 	switch {
 	case r.upload != nil:
 		st.uploads = append(st.uploads, logUpload{*r.upload, r.offset, uint32(segment)})
+	case r.inRun && r.length > 0:
+		st.extendRun(runPart{r.start, r.offset, r.length, int64(r.appends), r.crc, uint32(segment)})
 	case r.length > 0 && !damaged:
 		st.extend(extent{r.offset, uint32(pos + int64(r.data)), uint32(segment), uint32(r.length), r.appends})
 	}
@@ -131,6 +150,25 @@ func (st *Stream) extend(e extent) {
 		}
 	}
 	st.extents = append(st.extents, e)
+}
+
+// grows tells whether the file that begins at an offset has bytes, or may get
+// some, of which its chunk does not know yet. The caller holds mu.
+func (st *Stream) grows(start int64) bool {
+	return slices.Contains(st.writing, start) || slices.ContainsFunc(st.runs, func(p runPart) bool { return p.start == start })
+}
+
+func (st *Stream) extendRun(p runPart) {
+	if n := len(st.runs); n > 0 {
+		last := &st.runs[n-1]
+		if last.segment == p.segment && last.start == p.start && last.offset+last.length == p.offset {
+			last.crc = joinCRC(last.crc, p.crc, p.length)
+			last.length += p.length
+			last.appends += p.appends
+			return
+		}
+	}
+	st.runs = append(st.runs, p)
 }
 
 // A place is where a run of bytes is.
@@ -166,6 +204,13 @@ func (st *Stream) locate(off int64) place {
 		}
 		next = min(next, u.offset)
 	}
+	if i := sort.Search(len(st.runs), func(i int) bool { return st.runs[i].offset+st.runs[i].length > off }); i < len(st.runs) {
+		p := &st.runs[i]
+		if p.offset <= off {
+			return place{offset: p.offset, length: p.length, at: p.offset - p.start, file: st.chunkFile(p.start)}
+		}
+		next = min(next, p.offset)
+	}
 	return place{offset: off, length: next - off}
 }
 
@@ -183,6 +228,10 @@ func (st *Stream) Chunks() []Chunk {
 	}
 	for _, u := range st.uploads {
 		c := chunk{offset: u.offset, length: u.length, records: 1, crc: u.crc, sealed: true, sha: &u.sha}
+		list = append(list, c.describe())
+	}
+	for _, p := range st.runs {
+		c := chunk{offset: p.offset, length: p.length, records: p.appends, crc: p.crc}
 		list = append(list, c.describe())
 	}
 	from := len(list)

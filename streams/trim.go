@@ -12,7 +12,7 @@ type Cut struct {
 	Stream     *Stream
 	Generation uint64
 	// Before is the offset of the first byte that stays. What the log still
-	// holds stays as well.
+	// holds stays as well, and so does a file that commits write to.
 	Before int64
 	// Seal ends the last chunk file: what comes goes to another one, so that
 	// the file can be given up before it is full.
@@ -112,6 +112,13 @@ func (c Cut) plan() (cutting, bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	begin := min(c.Before, st.folded.length)
+	grows := false
+	if n := len(st.chunks); n > 0 {
+		last := &st.chunks[n-1]
+		if grows = st.grows(last.offset); grows && begin >= last.offset+last.length {
+			begin = last.offset // its file is needed still
+		}
+	}
 	if c.Generation != st.durable.generation || !st.listed {
 		return cutting{}, false
 	}
@@ -122,7 +129,7 @@ func (c Cut) plan() (cutting, bool) {
 		x.files = append(x.files, st.chunkFile(gone[i].offset))
 		x.entry.drop = true
 	}
-	if n := len(kept); c.Seal && n > 0 && !kept[n-1].sealed {
+	if n := len(kept); c.Seal && !grows && n > 0 && !kept[n-1].sealed {
 		last := kept[n-1]
 		last.sealed, x.seals = true, true
 		x.entry.chunks = []chunk{last}

@@ -64,7 +64,7 @@ func chunkNames(t testing.TB, s *Store, st *Stream) []string {
 func TestTrim(t *testing.T) {
 	t.Parallel()
 	eachFS(t, func(t *testing.T, fs vfs.FS, dir string) {
-		s := mustOpen(t, dir, small(fs))
+		s := mustOpen(t, dir, logged(fs))
 		st := mustCreate(t, s, "a")
 		want := fillStream(t, s, st, 40)
 		was := chunkNames(t, s, st)
@@ -107,10 +107,10 @@ func TestTrim(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := Check(dir, small(fs), true); err != nil || r.Condition != Clean || r.Bytes != int64(len(want)-at)+60*3000 {
+		if r, err := Check(dir, logged(fs), true); err != nil || r.Condition != Clean || r.Bytes != int64(len(want)-at)+60*3000 {
 			t.Fatalf("%+v %v", r, err)
 		}
-		s = mustOpen(t, dir, small(fs))
+		s = mustOpen(t, dir, logged(fs))
 		defer s.Close()
 		st, _ = s.Stream("a")
 		check(s, st)
@@ -120,7 +120,7 @@ func TestTrim(t *testing.T) {
 // TestTrimBounds: what no cut may do.
 func TestTrimBounds(t *testing.T) {
 	t.Parallel()
-	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	s := mustOpen(t, "data", logged(vfs.NewMem(1<<40)))
 	defer s.Close()
 	st, fresh := mustCreate(t, s, "a"), mustCreate(t, s, "fresh")
 	want := fillStream(t, s, st, 20)
@@ -174,7 +174,7 @@ func TestTrimFaults(t *testing.T) {
 				}
 				return nil
 			}}
-			s := mustOpen(t, "data", small(faulty))
+			s := mustOpen(t, "data", logged(faulty))
 			st := mustCreate(t, s, "a")
 			want := fillStream(t, s, st, 30)
 			broken.Store(true)
@@ -191,7 +191,7 @@ func TestTrimFaults(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s = mustOpen(t, "data", small(mem))
+			s = mustOpen(t, "data", logged(mem))
 			defer s.Close()
 			st, _ = s.Stream("a")
 			if got := readAll(t, st); !bytes.Equal(got, want[50_000:]) {
@@ -214,7 +214,7 @@ func TestTrimFaults(t *testing.T) {
 func TestTrimUnderReaders(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := mustOpen(t, dir, small(vfs.OS{}))
+	s := mustOpen(t, dir, logged(vfs.OS{}))
 	defer s.Close()
 	st := mustCreate(t, s, "a")
 	want := fillStream(t, s, st, 60)
@@ -244,7 +244,7 @@ func TestTrimUnderReaders(t *testing.T) {
 // TestChunkReader reads a chunk whole though the stream begins inside of it.
 func TestChunkReader(t *testing.T) {
 	t.Parallel()
-	s := mustOpen(t, "data", small(vfs.NewMem(1<<40)))
+	s := mustOpen(t, "data", logged(vfs.NewMem(1<<40)))
 	defer s.Close()
 	st := mustCreate(t, s, "a")
 	want := fillStream(t, s, st, 30)
@@ -270,7 +270,7 @@ func TestChunkReader(t *testing.T) {
 func TestOver(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock()
-	o := small(vfs.NewMem(1 << 40))
+	o := logged(vfs.NewMem(1 << 40))
 	o.Now = clock.now
 	s := mustOpen(t, "data", o)
 	defer s.Close()
@@ -385,7 +385,7 @@ func TestTrimCloses(t *testing.T) {
 func TestSealCuts(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
-	s := mustOpen(t, "data", small(mem))
+	s := mustOpen(t, "data", logged(mem))
 	st := mustCreate(t, s, "a")
 	want := fillStream(t, s, st, 8)
 	last := st.Chunks()[1]
@@ -407,7 +407,7 @@ func TestSealCuts(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := Check("data", small(mem), true); err != nil || r.Condition != Clean || r.Bytes != int64(len(want))+2*60*3000 {
+	if r, err := Check("data", logged(mem), true); err != nil || r.Condition != Clean || r.Bytes != int64(len(want))+2*60*3000 {
 		t.Fatalf("%+v %v", r, err)
 	}
 }
