@@ -301,7 +301,7 @@ func (x *Executor) handle(ctx context.Context, id string) error {
 	if j.Attempt >= x.o.Attempts {
 		return x.fail(ctx, j, fmt.Sprintf("given up after %d attempts, none of which came to its end", j.Attempt))
 	}
-	again := j.Attempt > 0
+	again := j.Attempt > 0 || j.State == Running // SlipStream's server counts no attempts
 	attempt := j.Attempt
 	if j, err = x.o.API.Edit(ctx, id, Change{State: Running, Attempt: &attempt, Executor: x.o.Name}); err != nil {
 		return err
