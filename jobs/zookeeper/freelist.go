@@ -40,7 +40,7 @@ const (
 	// time by everybody. Meanwhile a new entry waits for the ones that are
 	// listed, whatever its priority.
 	restFactor  = 30
-	restPerName = 50 * time.Microsecond
+	restPerName = 100 * time.Microsecond
 )
 
 func newFreeList(s *session) *freeList {
