@@ -307,3 +307,38 @@ func TestAnAddressOfIPv6IsItsNetwork(t *testing.T) {
 		t.Error("no address is a source")
 	}
 }
+
+// A flood from ever new addresses, under names that there are not and under
+// another user's, does not keep a user outside who is not known yet.
+func TestAFloodFromNewAddressesKeepsNobodyElseOutside(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"nobody", "bob"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g, _, _ := hashed(t, 200*time.Millisecond)
+				g.users["bob"] = &user{Caller: Caller{Name: "bob"}, verify: g.nobody.verify}
+				ended := make(chan struct{})
+				for i := range 200 {
+					go func() {
+						for n := i; ; n += 200 { // a new address and a new password each time
+							g.Check(basic(name, fmt.Sprint(n)), addr(n))
+							select {
+							case <-ended:
+								return
+							case <-time.After(100 * time.Millisecond):
+							}
+						}
+					}()
+				}
+				time.Sleep(20 * time.Second)
+				began := time.Now()
+				if _, err := g.Check(basic("alice", "right"), here); err != nil {
+					t.Errorf("alice waits %v and gets %v", time.Since(began), err)
+				}
+				close(ended)
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}

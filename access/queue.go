@@ -13,11 +13,16 @@ const (
 
 // A queue lets one check of a hash through at a time. Those of addresses that
 // have not failed come first, and take the place of others when it is full.
+// Among equals users take turns, and the places of one with many are taken by
+// others: a flood under one name, or under names that there are not, keeps
+// nobody else outside.
 type queue struct {
 	mu    sync.Mutex
 	taken bool
 	now   *place // whose check runs; nil while the queue rests
 	list  []*place
+	turns uint64           // that there were
+	last  map[*user]uint64 // turn of each user; nil for those that there are not
 }
 
 // A place is that of a check in the queue. No source has two.
@@ -60,19 +65,52 @@ func (q *queue) join(p *place) *place {
 		}
 	}
 	if !q.taken {
-		q.taken, q.now = true, p
-		p.turn <- nil
+		q.begin(p)
 		return p
 	}
 	if len(q.list) >= mostPending {
-		i := slices.IndexFunc(q.list, func(other *place) bool { return !other.fresh })
-		if i < 0 || !p.fresh {
+		victim := q.victim(p)
+		if victim == nil {
 			return nil
 		}
-		q.drop(q.list[i])
+		q.drop(victim)
 	}
 	q.list = append(q.list, p)
 	return p
+}
+
+// victim is who gives a place in a full queue to p: one whose address has
+// failed, or the last of the user with the most places; nil is nobody.
+func (q *queue) victim(p *place) *place {
+	if !p.fresh {
+		return nil
+	}
+	count := map[*user]int{p.who.user: 1}
+	var most *place
+	for _, other := range q.list {
+		if !other.fresh {
+			return other
+		}
+		u := other.who.user
+		if count[u]++; most == nil || count[u] >= count[most.who.user] {
+			most = other
+		}
+	}
+	if most == nil || count[most.who.user] <= count[p.who.user] {
+		return nil
+	}
+	return most
+}
+
+// begin gives p the turn.
+func (q *queue) begin(p *place) {
+	q.taken, q.now = true, p
+	if q.last == nil {
+		q.last = map[*user]uint64{}
+	}
+	q.turns++
+	q.last[p.who.user] = q.turns
+	p.turn <- nil
 }
 
 // drop ends the waiting of a place, where it still waits.
@@ -95,7 +133,8 @@ func (q *queue) leave(rest time.Duration) {
 	q.next()
 }
 
-// next gives the turn to the first fresh place, or to the first.
+// next gives the turn to a fresh place if there is one, to that of the user
+// whose last turn is longest ago.
 func (q *queue) next() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,8 +142,14 @@ func (q *queue) next() {
 		q.taken = false
 		return
 	}
-	i := max(0, slices.IndexFunc(q.list, func(p *place) bool { return p.fresh }))
-	q.now = q.list[i]
-	q.list = slices.Delete(q.list, i, i+1)
-	q.now.turn <- nil
+	best := 0
+	for i, p := range q.list {
+		b := q.list[best]
+		if p.fresh && !b.fresh || p.fresh == b.fresh && q.last[p.who.user] < q.last[b.who.user] {
+			best = i
+		}
+	}
+	p := q.list[best]
+	q.list = slices.Delete(q.list, best, best+1)
+	q.begin(p)
 }
