@@ -311,7 +311,35 @@ func TestAFailedAppendChangesNothing(t *testing.T) {
 // A journal of an earlier time, and one with a line that is none.
 func TestOldJournal(t *testing.T) {
 	t.Parallel()
-	journal, err := os.ReadFile("testdata/journal-1.jsonl")
+	f := openJournal(t, "testdata/journal-1.jsonl")
+	f.admit(arrival("sensor1", "temperature"), nil)
+	f.state("20261120-sensor1", Stopped)
+	if s, err := f.Supply("sensor1"); err != nil || s.Title != "The first one" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A journal in which resources grew.
+func TestGrownJournal(t *testing.T) {
+	t.Parallel()
+	f := openJournal(t, "testdata/journal-2.jsonl")
+	at := time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC)
+	if i, err := f.Ingestion("20261120-sensor1"); err != nil || len(i.Lines) != 2 || i.Lines[1].Stream != "sensor1.pressure" || !i.Modified.Equal(at) {
+		t.Errorf("%+v, %v", i, err)
+	}
+	if s, err := f.Supply("sensor1"); err != nil || !slices.Equal(s.Products, []string{"temperature", "pressure"}) || s.Title != "The first one" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	f.act(KindIngestion, "20261120-sensor1", "stop")
+	if f.Runs("sensor1.pressure") {
+		t.Error("the stream of a line that came later goes on when its ingestion is stopped")
+	}
+}
+
+// openJournal opens a catalog whose journal is a file's.
+func openJournal(t *testing.T, file string) *fixture {
+	t.Helper()
+	journal, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,12 +356,7 @@ func TestOldJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.Close()
-	f := open(t, dir)
-	f.admit(arrival("sensor1", "temperature"), nil)
-	f.state("20261120-sensor1", Stopped)
-	if s, err := f.Supply("sensor1"); err != nil || s.Title != "The first one" {
-		t.Errorf("%+v, %v", s, err)
-	}
+	return open(t, dir)
 }
 
 // TestModel: whatever happens, what the journal gives after a restart is what

@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -153,5 +154,36 @@ func TestACommitWritesAResourceOnce(t *testing.T) {
 	most := (after.Records-before.Records)*250_000 + 1000*500
 	if n := after.Length - before.Length; n > most {
 		t.Errorf("%d commits wrote %d bytes", after.Records-before.Records, n)
+	}
+}
+
+// What comes to a resource is written, not the resource anew: thousands of
+// products of one ingestion make a journal of as many short lines, and are all
+// there after a restart.
+func TestManyProductsMakeAShortJournal(t *testing.T) {
+	t.Parallel()
+	const products = 500
+	dir := t.TempDir()
+	f := open(t, dir)
+	for i := range products {
+		a := arrival("s", fmt.Sprint("p", i))
+		a.Unknown = true
+		f.admit(a, nil)
+	}
+	before, err := f.Ingestion("20261121-s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.stream.State().Length; got > products*1500 {
+		t.Errorf("the journal has %d bytes for %d products", got, products)
+	}
+	f.close()
+	f = open(t, dir)
+	after, err := f.Ingestion("20261121-s")
+	if err != nil || len(after.Lines) != products || !reflect.DeepEqual(before, after) {
+		t.Errorf("after a restart there are %d lines of %d, %v", len(after.Lines), products, err)
+	}
+	if s, err := f.Supply("s"); err != nil || len(s.Products) != products {
+		t.Errorf("after a restart the supply has %d products, %v", len(s.Products), err)
 	}
 }

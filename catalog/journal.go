@@ -14,11 +14,13 @@ import (
 // StreamName is the stream that holds the catalog.
 const StreamName = "_catalog"
 
-// An event is one line of the journal: a resource, new or changed, whole.
+// An event is one line of the journal: a resource, new or changed, whole, or
+// what came to one.
 type event struct {
 	Supply    *Supply    `json:"supply,omitempty"`
 	Product   *Product   `json:"product,omitempty"`
 	Ingestion *Ingestion `json:"ingestion,omitempty"`
+	Grown     *grown     `json:"grown,omitempty"`
 }
 
 // eventsOf gives an event for each resource, in order of the keys. The order
@@ -32,6 +34,26 @@ func eventsOf(supplies map[string]*Supply, products map[string]*Product, ingesti
 	}
 	for _, id := range slices.Sorted(maps.Keys(ingestions)) {
 		events = append(events, event{Ingestion: ingestions[id]})
+	}
+	return events
+}
+
+// events gives those of a commit. Of a resource that only grew there is
+// what came to it: to write an ingestion anew for each of its lines would take
+// time and space with the square of their number.
+func (t *tx) events() []event {
+	events := eventsOf(t.supplies, t.products, t.ingestions)
+	for n, e := range events {
+		switch {
+		case e.Supply != nil:
+			if g := supplyGrowth(t.before.supplies[e.Supply.Reference], e.Supply); g != nil {
+				events[n] = event{Grown: g}
+			}
+		case e.Ingestion != nil:
+			if g := ingestionGrowth(t.before.ingestions[e.Ingestion.ID], e.Ingestion); g != nil {
+				events[n] = event{Grown: g}
+			}
+		}
 	}
 	return events
 }

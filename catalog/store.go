@@ -91,6 +91,8 @@ func (s *Store) Epoch() uint64 { return s.epoch.Load() }
 // apply makes an event part of the state.
 func (t *state) apply(e event) {
 	switch {
+	case e.Grown != nil:
+		t.grow(e.Grown)
 	case e.Supply != nil:
 		t.supplies[e.Supply.Reference] = e.Supply
 	case e.Product != nil:
@@ -103,11 +105,11 @@ func (t *state) apply(e event) {
 			t.bySupply[i.Supply] = append(t.bySupply[i.Supply], i.ID)
 			before = new(Ingestion)
 		}
-		for _, l := range i.Lines {
-			if !before.has(l.Product, l.Stream) && !slices.Contains(t.byStream[l.Stream], i.ID) {
-				t.byStream[l.Stream] = append(t.byStream[l.Stream], i.ID)
-			}
+		fresh := i.Lines
+		if extends(fresh, before.Lines) || slices.Equal(fresh, before.Lines) {
+			fresh = fresh[len(before.Lines):]
 		}
+		t.place(i.ID, fresh)
 		if i.live() {
 			t.live[i.Reference] = i.ID
 		} else if t.live[i.Reference] == i.ID {
@@ -126,7 +128,7 @@ func (s *Store) commit(list []*ledger.Change[tx]) {
 	t := s.newTx()
 	ledger.Compute(list, t)
 	var err error
-	events := eventsOf(t.supplies, t.products, t.ingestions) // what changed twice is there once
+	events := t.events() // what changed twice is there once
 	if len(events) > 0 {
 		err = s.write(events, false)
 	}

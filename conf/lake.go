@@ -10,10 +10,16 @@ import (
 type Lake struct {
 	Policy  string        `yaml:"policy"` // by which uploads address it; "" is no lake
 	PartAge time.Duration `yaml:"part_age"`
+	// RemovedAge is how long the bytes of a file stay that was removed or
+	// replaced.
+	RemovedAge time.Duration `yaml:"removed_age"`
 }
 
 // lake finds what makes the data lake impossible.
 func (d *decoder) lake(c *Config) {
+	if c.Lake.RemovedAge <= 0 {
+		d.at("lake.removed_age", errors.New("is not above 0: write a duration such as 168h"))
+	}
 	if c.Lake.PartAge <= 0 {
 		d.at("lake.part_age", errors.New("is not above 0: write a duration such as 24h"))
 	}

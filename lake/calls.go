@@ -131,18 +131,28 @@ func (l *Lake) bind(r *Range, name string) error {
 }
 
 // Open gives the file of a set that has that title, such as raw/day1.fif, and
-// where its bytes are.
+// where its bytes are. Two files may have one title: then it is ErrExists, and
+// each is found by what follows the set in its reference, such as raw/day1/fif.
 func (l *Lake) Open(set, title string) (File, Range, error) {
 	var f *File
+	var same []string
 	l.view(func(m *model) {
 		for _, one := range m.listed(set) {
-			if Title(one.Reference) == title {
-				f = one
+			switch {
+			case one.Reference == set+"/"+title:
+				f, same = one, nil
+				return
+			case Title(one.Reference) == title:
+				f, same = one, append(same, one.Reference)
 			}
 		}
 	})
-	if f == nil {
+	switch {
+	case f == nil:
 		return File{}, Range{}, fmt.Errorf("%w: the set %q has no file %q", ErrNotFound, set, title)
+	case len(same) > 1:
+		return File{}, Range{}, fmt.Errorf("%w: the files %s of the set have the title %q: ask for one by what follows the set in its reference",
+			ErrExists, strings.Join(same, " and "), title)
 	}
 	r := Range{To: f.Size()}
 	return *f, r, l.bind(&r, f.Stream)
@@ -183,8 +193,8 @@ func (l *Lake) Find(ref string) (File, error) {
 	return *f, nil
 }
 
-// Remove takes a file from its set: its reference gets the suffix _invalid,
-// its bytes stay. Parts of it that came so far are given up. A file that is
+// Remove takes a file from its set: its reference gets the suffix _invalid, its
+// bytes stay until they are older than RemovedAge. Parts of it that came so far are given up. A file that is
 // not there needs nothing.
 func (l *Lake) Remove(ref string) error {
 	if _, err := l.drop(ref, always); err != nil {
@@ -195,8 +205,13 @@ func (l *Lake) Remove(ref string) error {
 		if f == nil {
 			return nil, nil
 		}
-		return &record{Marks: []mark{{f.Stream, ref + InvalidSuffix, Invalidated}}}, nil
+		return &record{Marks: []mark{l.removal(f.Stream, ref)}}, nil
 	})
+}
+
+// removal marks a file as removed, or replaced.
+func (l *Lake) removal(stream, ref string) mark {
+	return mark{stream, ref + InvalidSuffix, Invalidated, l.o.Now().UnixMilli()}
 }
 
 // Rename gives a file another reference in its set.
@@ -222,7 +237,7 @@ func (l *Lake) Rename(ref, to string) error {
 		case m.file(to) != nil || m.partial[to] != nil:
 			return nil, fmt.Errorf("%w: %q", ErrExists, to)
 		}
-		return &record{Marks: []mark{{f.Stream, to, f.State}}}, nil
+		return &record{Marks: []mark{{Stream: f.Stream, Reference: to, State: f.State}}}, nil
 	})
 }
 
@@ -265,7 +280,7 @@ func (l *Lake) SetState(name string, to State) error {
 		for _, stream := range m.members[name] {
 			f := m.files[stream]
 			if f.State != to && (to != Published || f.State == Validated) {
-				c.Marks = append(c.Marks, mark{stream, f.Reference, to})
+				c.Marks = append(c.Marks, mark{Stream: stream, Reference: f.Reference, State: to})
 			}
 		}
 		return c, nil

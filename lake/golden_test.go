@@ -57,6 +57,25 @@ func TestGolden(t *testing.T) {
 	if !bytes.Equal(golden, written) {
 		t.Errorf("it is written as\n%s", written)
 	}
+	first, err := os.ReadFile("testdata/v1-first.jsonl") // before removals had a time
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old := newModel(); ; {
+		line, rest, more := bytes.Cut(first, []byte("\n"))
+		if !more {
+			if f := old.file("set/b/csv"); f == nil || f.Removed != 0 || len(old.files) != 3 {
+				t.Errorf("the records of old give %+v", old.all())
+			}
+			break
+		}
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		old.apply(&r)
+		first = rest
+	}
 	read := newModel()
 	for line := range strings.Lines(string(golden)) {
 		var r record

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,13 +38,17 @@ type Options struct {
 	// PartAge is how long after its last part a file is given up whose end
 	// does not come; default 24 h.
 	PartAge time.Duration
-	Now     func() time.Time // default time.Now
-	Log     *slog.Logger     // default discards
+	// RemovedAge is how long the bytes of a file that was removed or replaced
+	// stay; default a week.
+	RemovedAge time.Duration
+	Now        func() time.Time // default time.Now
+	Log        *slog.Logger     // default discards
 }
 
 // A Lake keeps sets of files. All methods are safe for concurrent use.
 type Lake struct {
 	o      Options
+	opened time.Time
 	stream *streams.Stream
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
@@ -72,13 +77,16 @@ func Open(o Options) (*Lake, error) {
 	if o.PartAge <= 0 {
 		o.PartAge = 24 * time.Hour
 	}
+	if o.RemovedAge <= 0 {
+		o.RemovedAge = 7 * 24 * time.Hour
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Lake{o: o, m: newModel(), busy: map[string]bool{}}
+	l := &Lake{o: o, opened: o.Now(), m: newModel(), busy: map[string]bool{}}
 	var err error
 	if l.stream, err = o.Streams.Create(stateStream, ""); err != nil {
 		return nil, fmt.Errorf("lake: open: %w", err)
@@ -191,6 +199,7 @@ const expireEvery = time.Minute
 func (l *Lake) expireNowAndThen() {
 	for {
 		l.Expire()
+		l.Free()
 		select {
 		case <-time.After(expireEvery):
 		case <-l.ctx.Done():
@@ -221,6 +230,39 @@ func (l *Lake) Expire() int {
 		}
 	}
 	return n
+}
+
+// Free gives back the space of files that were removed or replaced long enough
+// ago, and tells how many.
+func (l *Lake) Free() int {
+	before := l.o.Now().Add(-l.o.RemovedAge)
+	var old []string
+	l.view(func(m *model) {
+		for stream, f := range m.files {
+			at := time.UnixMilli(f.Removed)
+			if f.Removed == 0 { // by a weir that did not note it
+				at = l.opened
+			}
+			if f.removed() && at.Before(before) {
+				old = append(old, stream)
+			}
+		}
+	})
+	if len(old) == 0 {
+		return 0
+	}
+	slices.Sort(old)
+	// First the record: a crash leaves a stream that nobody has, which the next
+	// start empties.
+	if err := l.update(func(*model) (*record, error) { return &record{Gone: old}, nil }); err != nil {
+		l.o.Log.Warn("the space of removed files could not be given back", "files", len(old), "error", err)
+		return 0
+	}
+	for _, stream := range old {
+		l.empty(stream)
+	}
+	l.o.Log.Info("the space of removed files was given back", "files", len(old), "removed_before", before)
+	return len(old)
 }
 
 // drop gives up the parts of a file, if there are and they are wanted so.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -608,5 +609,84 @@ func TestSnapshot(t *testing.T) {
 	w.must("s/set/p/csv/EOF//", "q")
 	if got := w.content("set", "set/p/csv"); got != "pq" {
 		t.Errorf("the file is %q", got)
+	}
+}
+
+// The space of what was removed or replaced comes back when it is old enough,
+// not before, also after a restart and after a crash between the two steps.
+func TestSpaceOfRemovedFiles(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	first := w.must("s/set/a/csv/END//", "first").ID
+	w.must("s/set/a/csv/END//", "second")
+	w.must("s/set/b/csv/END//", "removed")
+	if err := w.lake.Remove("set/b/csv"); err != nil {
+		t.Fatal(err)
+	}
+	lengths := func() (list []int64) {
+		for _, name := range []string{"_lake.1", "_lake.2", "_lake.3"} {
+			st, ok := w.store.Stream(name)
+			if !ok {
+				t.Fatalf("there is no stream %s", name)
+			}
+			list = append(list, st.State().Length)
+		}
+		return list
+	}
+	const day = 24 * 3_600_000
+	w.now.Add(6 * day)
+	w.again()
+	if n := w.lake.Free(); n != 0 || !slices.Equal(lengths(), []int64{5, 6, 7}) {
+		t.Errorf("before their time %d are gone, the streams have %d bytes", n, lengths())
+	}
+	if r, err := w.lake.Chunk(first, 0, 9); err != nil || w.read(r) != "first" {
+		t.Errorf("a replaced file is read before its time: %v", err)
+	}
+	w.now.Add(2 * day)
+	if n := w.lake.Free(); n != 2 || !slices.Equal(lengths(), []int64{0, 6, 0}) {
+		t.Errorf("%d are gone, the streams have %d bytes", n, lengths())
+	}
+	if _, err := w.lake.Chunk(first, 0, 9); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a part of a file that is gone: %v", err)
+	}
+	w.again()
+	if got := w.content("set", "set/a/csv"); got != "second" {
+		t.Errorf("the file that is there is %q", got)
+	}
+	if n := w.lake.Free(); n != 0 {
+		t.Errorf("%d are gone twice", n)
+	}
+
+	w.must("s/set/a/csv/END//", "third")
+	w.now.Add(8 * day)
+	err := w.lake.update(func(*model) (*record, error) { return &record{Gone: []string{"_lake.2"}}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.again() // as after a crash
+	if got := lengths(); got[1] != 0 {
+		t.Errorf("the stream of a file that is gone has %d bytes", got[1])
+	}
+	if got := w.content("set", "set/a/csv"); got != "third" {
+		t.Errorf("the file that is there is %q", got)
+	}
+}
+
+// A title that two files have is told; each is found by its reference.
+func TestOneTitleOfTwoFiles(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.must("s/set/day1/csv/END//", "with an extension")
+	if f, _, err := w.lake.Open("set", "day1.csv"); err != nil || f.Reference != "set/day1/csv" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	w.must("s/set/day1.csv/none/END//", "without")
+	if _, _, err := w.lake.Open("set", "day1.csv"); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "set/day1/csv and set/day1.csv/none") {
+		t.Errorf("the error is %v", err)
+	}
+	for title, want := range map[string]string{"day1/csv": "with an extension", "day1.csv/none": "without"} {
+		if _, r, err := w.lake.Open("set", title); err != nil || w.read(r) != want {
+			t.Errorf("%s: %v", title, err)
+		}
 	}
 }

@@ -43,6 +43,8 @@ type File struct {
 	SHA256    string `json:"sha256"`
 	Verified  bool   `json:"verified"` // size and hash are what the sender said
 	At        int64  `json:"at"`       // Unix milliseconds
+	// Removed is when the file was removed or replaced, in Unix milliseconds.
+	Removed int64 `json:"removed,omitempty"`
 }
 
 // Size is the file's length in bytes.
@@ -82,6 +84,7 @@ type mark struct {
 	Stream    string `json:"stream"`
 	Reference string `json:"reference"`
 	State     State  `json:"state"`
+	At        int64  `json:"at,omitempty"` // when the file was removed or replaced
 }
 
 // A whole makes a file of a partial one.
@@ -104,6 +107,7 @@ type record struct {
 	Part    *nextPart `json:"part,omitempty"`
 	Marks   []mark    `json:"marks,omitempty"`
 	Whole   *whole    `json:"whole,omitempty"`
+	Gone    []string  `json:"gone,omitempty"`
 }
 
 // A place is a part of a file.
@@ -148,16 +152,35 @@ func (m *model) apply(r *record) {
 		if f := m.files[k.Stream]; f != nil {
 			marked := *f
 			marked.Reference, marked.State = k.Reference, k.State
+			if k.At > 0 {
+				marked.Removed = k.At
+			}
 			m.put(&marked)
 		}
 	}
 	if w := r.Whole; w != nil {
 		if p := m.partial[w.Reference]; p != nil {
 			delete(m.partial, w.Reference)
-			m.put(&File{p.Stream, p.Reference, p.Supplier, w.State, p.Parts, w.MD5, w.SHA256, w.Verified, w.At})
+			m.put(&File{p.Stream, p.Reference, p.Supplier, w.State, p.Parts, w.MD5, w.SHA256, w.Verified, w.At, 0})
 		}
 	}
+	for _, stream := range r.Gone {
+		m.forget(stream)
+	}
 }
+
+// forget takes note that the bytes of a removed file are gone.
+func (m *model) forget(stream string) {
+	if f := m.files[stream]; f != nil && f.removed() {
+		for _, p := range f.Parts {
+			delete(m.ids, p.ID)
+		}
+		delete(m.files, stream)
+	}
+}
+
+// removed tells whether the file was removed or replaced.
+func (f *File) removed() bool { return strings.HasSuffix(f.Reference, InvalidSuffix) }
 
 // add adds a part. What readers hold of the parts before stays as it is.
 func (m *model) add(p *nextPart) {
@@ -196,7 +219,7 @@ func (m *model) put(f *File) {
 	}
 	m.files[f.Stream] = f
 	m.note(f.Stream, f.Parts)
-	if strings.HasSuffix(f.Reference, InvalidSuffix) || m.current[f.Reference] == f.Stream {
+	if f.removed() || m.current[f.Reference] == f.Stream {
 		return
 	}
 	m.current[f.Reference] = f.Stream

@@ -263,7 +263,7 @@ func (p *plan) complete(m *model, c *record, now time.Time) {
 		c.Sets, set = []Set{back}, &back
 	}
 	if old := m.file(p.file); old != nil {
-		c.Marks = []mark{{old.Stream, p.file + InvalidSuffix, Invalidated}}
+		c.Marks = []mark{p.l.removal(old.Stream, p.file)}
 	}
 	said := claimOf(p.ref)
 	verified := !p.claimBefore().empty() || !said.empty() && said.holds(p.offset()+p.in.size, p.in.whole)

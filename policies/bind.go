@@ -81,3 +81,23 @@ func (r *Router) inherits(ru *rule, owner string) bool {
 	}
 	return owner == "" || owner == Default().Name && ru.Policy.Keep == Default().Keep
 }
+
+// Claims gives the policies from which a batch for a named policy would take a
+// tag: those that would take it by their pattern, or the name of the stream
+// that would be made. None where the stream is there: it has its policy.
+func (r *Router) Claims(policy, tag string) []string {
+	rt, err := r.find(target{policy: policy, tag: tag})
+	if err != nil {
+		return nil // nothing is made of it
+	}
+	if _, there := r.streams.Stream(rt.name); there {
+		return nil
+	}
+	var others []string
+	for _, name := range []string{tag, rt.name} {
+		if ru := r.match(name); ru != nil && ru != rt.rule {
+			others = append(others, ru.Name)
+		}
+	}
+	return others
+}

@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -53,6 +54,10 @@ func (s *Store) commitLoop() {
 		close(b.done)
 		s.changed(b)
 		s.dropDoomed()
+		// Those who were woken append again first, so that the next batch is
+		// larger; else they would stand behind its write, which keeps this
+		// goroutine's processor.
+		runtime.Gosched()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -23,6 +24,10 @@ const drainTime = 30 * time.Second
 // tables and buffers that stay, and little garbage comes, so that collecting
 // early costs next to nothing and keeps memory low.
 const gcPercent = 30
+
+// syncing is how many threads wait for the disk nearly always: Go counts one in
+// a system call as running until it looks again, and a core would rest meanwhile.
+const syncing = 1
 
 // A gateway is what serve and demo have in common.
 type gateway struct {
@@ -88,6 +93,9 @@ and SIGUSR1 print what each thread does, with all stacks.`,
 
 // serve runs a gateway until the context ends or a part of it fails.
 func serve(ctx context.Context, cfg *conf.Config, out io.Writer) error {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + syncing)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -91,6 +91,21 @@ func (r *request) mayWrite(tag string) error {
 	return nil
 }
 
+// mayClaim refuses a new stream under one policy whose name another one is
+// configured to take, to a caller who may not touch that one's data: its own
+// senders would find the name taken.
+func (r *request) mayClaim(in ingestion) error {
+	if r.caller == nil {
+		return nil
+	}
+	for _, other := range r.s.Policies.Claims(in.policy.Name, in.query.tag) {
+		if !r.caller.Covers(other) {
+			return forbidden(r.caller, "may not take the tag %q for policy %q: it is one of policy %q's", in.query.tag, in.policy.Name, other)
+		}
+	}
+	return nil
+}
+
 // right is what the request needs.
 func (r *request) right() access.Rights {
 	switch {

@@ -197,3 +197,36 @@ func TestARefusedBodyIsNoRequest(t *testing.T) {
 	a.want(t, 401, "")
 	w.absent("raw.big")
 }
+
+// A user who is bounded to some policies takes no name by one of them that
+// another policy is configured to take; nothing is made, with Expect or without.
+func TestABoundedUserClaimsNoTagOfAnotherPolicy(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	at := "/portal_ingestion_policies/files/ingest?reference="
+	for _, tag := range []string{"raw.theirs", "raw/../raw.theirs", "raw%2Etheirs"} {
+		a := w.do("POST", at+tag, strings.NewReader("x"), as("files")...)
+		if strings.Contains(tag, "/") { // it is no tag of raw
+			a.want(t, 204, "")
+			continue
+		}
+		a.want(t, 403, `user files may not take the tag "raw.theirs" for policy "files": it is one of policy "raw"'s`)
+	}
+	w.absent("raw.theirs")
+	c := w.dial()
+	c.say("POST " + at + "raw.theirs HTTP/1.1\r\nHost: x\r\nAuthorization: " + basicHeader("files", "pw") + "\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+	c.hear("POST").want(t, 403, "raw")
+	if n, ok := w.refused(reasonForbidden); !ok || n.Bytes == 0 {
+		t.Errorf("it was not counted: %v", w.router.Stats().Refused)
+	}
+	// Those of the user's own policies, and of none, are free.
+	for _, tag := range []string{"numbers.mine", "elsewhere", "files/mine"} {
+		w.do("POST", at+tag, strings.NewReader("x"), as("files")...).want(t, 204, "")
+	}
+	// Who is not bounded may, and then the stream is the policy's.
+	w.do("POST", at+"raw.given", strings.NewReader("x"), as("sender")...).want(t, 204, "")
+	w.do("POST", at+"raw.given", strings.NewReader("y"), as("files")...).want(t, 204, "")
+	if got := w.content("raw.given"); got != "xy" {
+		t.Errorf("the stream is %q", got)
+	}
+}

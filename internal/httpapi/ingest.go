@@ -32,6 +32,9 @@ func (r *request) checkIngest() error {
 	if length := r.body.length; length > in.wireLimit(r) {
 		return tooLarge(in.limit)
 	}
+	if err := r.mayClaim(in); err != nil {
+		return err
+	}
 	if err := r.s.Policies.Takes(in.policy.Name, in.query.tag); err != nil {
 		return err
 	}
@@ -97,6 +100,9 @@ func (r *request) ingest() error {
 	}
 	in, err := r.ingestion()
 	if err != nil {
+		return err
+	}
+	if err := r.mayClaim(in); err != nil {
 		return err
 	}
 	c, err := r.chunk(in)

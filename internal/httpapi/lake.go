@@ -367,10 +367,19 @@ func (r *request) lakeSet(name string) error {
 		URL   string `json:"url"`
 		lake.Listed
 	}
+	listed := r.s.Lake.List(name, 0, 0)
+	titles := map[string]int{}
+	for _, f := range listed {
+		titles[lake.Title(f.Reference)]++
+	}
 	list := []file{}
-	for _, f := range r.s.Lake.List(name, 0, 0) {
+	for _, f := range listed {
 		title := lake.Title(f.Reference)
-		list = append(list, file{title, lakeFolder + "/" + url.PathEscape(name) + "/" + (&url.URL{Path: title}).EscapedPath(), f})
+		at := title
+		if titles[title] > 1 {
+			at = strings.TrimPrefix(f.Reference, name+"/")
+		}
+		list = append(list, file{title, lakeFolder + "/" + url.PathEscape(name) + "/" + (&url.URL{Path: at}).EscapedPath(), f})
 	}
 	return r.json(struct {
 		lake.Set

@@ -293,3 +293,19 @@ type inPieces struct {
 }
 
 func (p inPieces) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.n)]) }
+
+// Two files of one title are listed with addresses of their own.
+func TestLakeOneTitleOfTwoFiles(t *testing.T) {
+	t.Parallel()
+	w := startLake(t)
+	w.pushLake("lab/set/day1/csv/END//", "with").want(t, 204, "")
+	w.pushLake("lab/set/day1.csv/none/END//", "without").want(t, 204, "")
+	w.get("/lake/set/day1.csv").want(t, 409, "set/day1/csv and set/day1.csv/none")
+	list := w.get("/lake/set/", "Accept", "application/json").body
+	for at, want := range map[string]string{"/lake/set/day1/csv": "with", "/lake/set/day1.csv/none": "without"} {
+		if !strings.Contains(list, `"url":"`+at+`"`) {
+			t.Errorf("the list has no %s: %s", at, list)
+		}
+		w.get(at).want(t, 200, want)
+	}
+}

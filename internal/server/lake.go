@@ -11,7 +11,7 @@ func (s *Server) startLake() (_ func(context.Context) error, err error) {
 	if s.conf.Lake.Policy == "" {
 		return nil, nil
 	}
-	if s.lake, err = lake.Open(lake.Options{Streams: s.streams, PartAge: s.conf.Lake.PartAge, Log: s.log}); err != nil {
+	if s.lake, err = lake.Open(lake.Options{Streams: s.streams, PartAge: s.conf.Lake.PartAge, RemovedAge: s.conf.Lake.RemovedAge, Log: s.log}); err != nil {
 		return nil, err
 	}
 	return func(context.Context) error { return s.lake.Close() }, nil
