@@ -208,6 +208,9 @@ func matchesETag(list, tag string, weak bool) bool {
 func (r *request) spans(res resource) (spans []span, ok bool) {
 	h := &r.ctx.Request.Header
 	ranges := h.Peek(fasthttp.HeaderRange)
+	if len(ranges) == 0 {
+		ranges = h.Peek(headerRequestRange)
+	}
 	if len(ranges) == 0 || !r.ctx.IsGet() {
 		return nil, false
 	}
@@ -261,6 +264,10 @@ func (w *whole) WriteTo(to io.Writer) (int64, error) { return io.Copy(to, w.Read
 // Close ends the span and lets go of the resource.
 func (w *whole) Close() error { return errors.Join(w.ReadCloser.Close(), w.res.done()) }
 
+// headerRequestRange is what Range was called before it had a standard; its
+// clients know the parts by another type, as Wendelin answers them.
+const headerRequestRange = "Request-Range"
+
 // sendSpans sets the answer's body to several spans, as multipart/byteranges.
 func (r *request) sendSpans(res resource, spans []span) error {
 	boundary := rand.Text()
@@ -272,7 +279,11 @@ func (r *request) sendSpans(res resource, spans []span) error {
 	}
 	parts.list = append(parts.list, part{text: "\r\n--" + boundary + "--\r\n"})
 	r.ctx.SetStatusCode(fasthttp.StatusPartialContent)
-	r.ctx.SetContentType("multipart/byteranges; boundary=" + boundary)
+	kind := "byteranges"
+	if len(r.ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
+		kind = "x-byteranges"
+	}
+	r.ctx.SetContentType("multipart/" + kind + "; boundary=" + boundary)
 	r.ctx.SetBodyStream(parts, int(parts.size()))
 	return nil
 }

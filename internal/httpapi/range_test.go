@@ -185,6 +185,63 @@ func TestReadStreamRanges(t *testing.T) {
 	}
 }
 
+// Range's old name means the same, and its parts have the old type.
+func TestRequestRange(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.put("/streams/up.old", alphabet).want(t, 201, "")
+	a := w.get("/streams/up.old", "Request-Range", "bytes=0-2")
+	if a.status != 206 || a.body != "abc" {
+		t.Errorf("one range: %d %q", a.status, a.body)
+	}
+	for headers, want := range map[string]string{"Request-Range": "multipart/x-byteranges; ", "Range": "multipart/byteranges; "} {
+		a := w.get("/streams/up.old", headers, "bytes=0-0,2-2")
+		if kind := a.header.Get("Content-Type"); a.status != 206 || !strings.HasPrefix(kind, want) || !strings.Contains(a.body, "bytes 2-2/26\r\n\r\nc\r\n") {
+			t.Errorf("two ranges by %s: %d %s %q", headers, a.status, kind, a.body)
+		}
+	}
+	if a := w.get("/streams/up.old", "Range", "bytes=1-1", "Request-Range", "bytes=0-2"); a.body != "b" {
+		t.Errorf("both: %q", a.body)
+	}
+	w.get("/streams/up.old", "Request-Range", "bytes=99-").want(t, 416, "")
+}
+
+// Wendelin's addresses of streams and arrays mean ours, with any prefix.
+func TestModules(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.put("/erp5/data_stream_module/numbers.m", "1\n2\n").want(t, 201, "stream numbers.m,")
+	w.get("/a/b/erp5/data_stream_module/numbers.m?format=raw").want(t, 200, "1\n2\n")
+	w.do("PUT", "/data_stream_module/numbers.m", strings.NewReader("3\n"), "Content-Range", "bytes 4-5/6").want(t, 204, "")
+	if got := w.content("numbers.m"); got != "1\n2\n3\n" {
+		t.Errorf("the stream is %q", got)
+	}
+	w.build("numbers.m")
+	want := w.get("/arrays/numbers.m/value?format=npy")
+	want.want(t, 200, "")
+	if a := w.get("/erp5/data_array_module/numbers.m/value?format=npy"); a.body != want.body {
+		t.Errorf("the array by its old address: %d, %d bytes", a.status, len(a.body))
+	}
+	for _, at := range []string{"/streams/x/data_stream_module/numbers.m", "/lake/data_array_module/numbers.m", "/erp5/data_stream_module", "/api/x/data_stream_module/numbers.m"} {
+		w.get(at).want(t, 404, "")
+	}
+}
+
+// Who may not look at a stream may not by another address either.
+func TestModulesAreGuarded(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	w.do("PUT", "/erp5/data_stream_module/raw.there", strings.NewReader("x"), as("admin")...).want(t, 201, "")
+	for _, c := range []struct {
+		who    string
+		status int
+	}{{"", 401}, {"sender", 403}, {"files", 403}, {"reader", 200}} {
+		if a := w.get("/erp5/data_stream_module/raw.there", as(c.who)...); a.status != c.status {
+			t.Errorf("%q: %d, want %d", c.who, a.status, c.status)
+		}
+	}
+}
+
 // Any list of ranges of any stream gives exactly those bytes.
 func TestReadAnyRanges(t *testing.T) {
 	t.Parallel()

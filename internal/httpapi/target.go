@@ -29,7 +29,30 @@ func parseTarget(uri string) target {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return target{path: path, query: query}
+	return target{path: inModule(path), query: query}
+}
+
+// modules are Wendelin's folders of streams and arrays, and ours.
+var modules = [...]struct{ theirs, ours string }{
+	{"/data_stream_module/", "/streams/"},
+	{"/data_array_module/", "/arrays/"},
+}
+
+// inModule gives our address for one of Wendelin's: any prefix, then the module
+// and the name. Our own folders are none of its prefixes.
+func inModule(path string) string {
+	for _, m := range modules {
+		at := strings.Index(path, m.theirs)
+		if at < 0 {
+			continue
+		}
+		switch first, _, _ := strings.Cut(path[1:], "/"); "/" + first {
+		case "/streams", "/arrays", bucketsFolder, lakeFolder, "/api":
+			return path
+		}
+		return m.ours + path[at+len(m.theirs):]
+	}
+	return path
 }
 
 // under gives what follows a folder such as "/streams" in the path; ok says
