@@ -1,12 +1,20 @@
 package e2e
 
 import (
-	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,8 +53,7 @@ const fluentdConfig = `
   @type forward
   require_ack_response true
   ack_response_timeout 5s
-  COMPRESS
-  heartbeat_type none
+  EXTRA
   <buffer tag>
     @type BUFFER
     flush_mode interval
@@ -58,26 +65,116 @@ const fluentdConfig = `
   <server>
     host HOST
     port PORT
+    SERVER
   </server>
+  MORE
 </match>
 `
 
-// TestFluentd: a real fluentd sends a file with acknowledgements while weir is
-// killed; every line arrives once.
+// fluentdSecure is what a server with TLS, a shared key and users asks of fluentd.
+const fluentdSecure = `transport tls
+  tls_ca_cert_path CERT
+  tls_verify_hostname false
+  <security>
+    self_hostname sender
+    shared_key a key of some length
+  </security>`
+
+// fluentdUser goes with it, to the server.
+const fluentdUser = "username alice\n    password a password of hers"
+
+// TestFluentd: a real fluentd sends a file with acknowledgements, mostly while
+// weir is killed; every line arrives once.
 func TestFluentd(t *testing.T) {
 	t.Parallel()
 	command := real(t, "WEIR_FLUENTD", "fluentd")
-	for _, c := range []struct{ name, compress, buffer string }{
-		{"memory", "", "memory"},
-		{"gzip-file", "compress gzip", "file\n    path DIR/buffer"},
+	for _, c := range []struct {
+		name, extra, server, buffer string
+		kill                        bool
+	}{
+		{"memory", "heartbeat_type none", "", "memory", true},
+		{"gzip-file", "heartbeat_type none\n  compress gzip", "", "file\n    path DIR/buffer", true},
+		{"zstd", "heartbeat_type none\n  compress zstd", "", "memory", true},
+		{"udp", "heartbeat_type udp\n  recover_wait 1s\n  keepalive true", "", "memory", false},
+		{"secure", "heartbeat_type none\n  " + fluentdSecure, fluentdUser, "memory", true},
+		{"secure-keepalive", "heartbeat_type transport\n  recover_wait 1s\n  keepalive true\n  " + fluentdSecure, fluentdUser, "memory", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t)
-			config := strings.NewReplacer("COMPRESS", c.compress, "BUFFER", c.buffer).Replace(fluentdConfig)
-			tailFile(t, w, "fluentd."+c.name, config, append(command, "--no-supervisor", "-c"), true)
+			if c.name == "zstd" && !atLeast(t, command, 1, 19) {
+				t.Skip("fluentd has zstd since 1.19")
+			}
+			var args []string
+			cert := ""
+			if strings.HasPrefix(c.name, "secure") {
+				cert, args = secured(t)
+			}
+			w := start(t, args...)
+			config := strings.NewReplacer("EXTRA", c.extra, "BUFFER", c.buffer, "SERVER", c.server, "MORE", "").Replace(fluentdConfig)
+			config = strings.ReplaceAll(config, "CERT", cert)
+			tailFile(t, w, "fluentd."+c.name, config, append(command, "--no-supervisor", "-c"), c.kill)
 		})
 	}
+}
+
+// atLeast tells whether the program says that its version is major.minor or later.
+func atLeast(t *testing.T, command []string, major, minor int) bool {
+	t.Helper()
+	out, err := exec.Command(command[0], append(command[1:], "--version")...).Output()
+	if err != nil {
+		t.Fatalf("%s --version: %v", command[0], err)
+	}
+	m := regexp.MustCompile(`(\d+)\.(\d+)`).FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s --version says %q", command[0], out)
+	}
+	a, _ := strconv.Atoi(string(m[1]))
+	b, _ := strconv.Atoi(string(m[2]))
+	return a > major || a == major && b >= minor
+}
+
+// secured gives a certificate's file, and the arguments for a forward listener
+// with it, a shared key and a user.
+func secured(t *testing.T) (cert string, args []string) {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	cert = write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	return cert, []string{"--config", write("secure.yaml", fmt.Sprintf(`forward:
+  tls: {cert_file: %s/cert.pem, key_file: %s/key.pem}
+  security:
+    self_hostname: receiver
+    shared_key: a key of some length
+    user_auth: true
+    users: [{username: alice, password: a password of hers}]
+`, dir, dir))}
 }
 
 const fluentBitConfig = `
@@ -116,19 +213,26 @@ func TestFluentBit(t *testing.T) {
 		{"default", "", false},
 		{"ack", "Require_ack_response On", true},
 		{"gzip", "Require_ack_response On\n    Compress gzip", false},
+		{"secure", "Require_ack_response On\n    tls On\n    tls.verify On\n    tls.ca_file CERT\n" +
+			"    Shared_Key a key of some length\n    Self_Hostname sender\n    Username alice\n    Password a password of hers", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t)
+			var args []string
+			cert := ""
+			if c.name == "secure" {
+				cert, args = secured(t)
+			}
+			w := start(t, args...)
 			config := strings.NewReplacer("EXTRA", c.extra).Replace(fluentBitConfig)
+			config = strings.ReplaceAll(config, "CERT", cert)
 			tailFile(t, w, "fluentbit."+c.name, config, append(command, "-c"), c.kill)
 		})
 	}
 }
 
-// tailFile runs a program that follows a file, writes lines to the file, and
-// compares the stream with them.
-func tailFile(t *testing.T, w *weir, tag, config string, command []string, kill bool) {
+// follow runs a program that follows the file it gives, until the test ends.
+func follow(t *testing.T, w *weir, tag, config string, command []string) (in *os.File) {
 	t.Helper()
 	dir := t.TempDir()
 	host, port, err := net.SplitHostPort(w.Forward)
@@ -137,27 +241,51 @@ func tailFile(t *testing.T, w *weir, tag, config string, command []string, kill 
 	}
 	file := filepath.Join(dir, "sender.conf")
 	config = strings.NewReplacer("DIR", dir, "TAG", tag, "HOST", host, "PORT", port).Replace(config)
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	in, err := os.Create(filepath.Join(dir, "in.log"))
+	in, err = os.Create(filepath.Join(dir, "in.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
-	var log bytes.Buffer
-	cmd := exec.Command(command[0], append(command[1:], file)...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = &log, &log, dir
+	t.Cleanup(func() { in.Close() })
+	peer(t, dir, append(command, file))
+	return in
+}
+
+// peer runs a program in a folder until the test ends, and gives the file that
+// it writes to.
+func peer(t *testing.T, dir string, command []string) (log string) {
+	t.Helper()
+	log = filepath.Join(dir, "peer.log")
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
+		stop := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		defer stop.Stop()
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
-		if t.Failed() {
-			t.Logf("log of the sender:\n%.8000s", log.String())
+		if b, err := os.ReadFile(log); t.Failed() && err == nil {
+			t.Logf("log of the peer:\n%.8000s", b)
 		}
-	}()
+	})
+	return log
+}
+
+// tailFile runs a program that follows a file, writes lines to the file, and
+// compares the stream with them.
+func tailFile(t *testing.T, w *weir, tag, config string, command []string, kill bool) {
+	t.Helper()
+	in := follow(t, w, tag, config, command)
 	const lines = 3000
 	for i := range lines {
 		fmt.Fprintf(in, "line %d of the file\n", i)
