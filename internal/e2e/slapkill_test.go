@@ -81,11 +81,29 @@ func (w *slapWorker) next() slapChange {
 	form := url.Values{"software_release": {"sr"}, "software_type": {"default"}, "partition_reference": {title()},
 		"shared_xml": {"<marshal><bool>" + pick("0", "0", "1") + "</bool></marshal>"}, "filter_xml": {marshalled("computer_guid", w.id)},
 		"partition_parameter_xml": {marshalled("n", pick("1", "2"))}, "state": {"<marshal><string>" + pick("started", "started", "stopped", "destroyed") + "</string></marshal>"}}
-	if r.IntN(2) == 0 {
+	if asking := w.busy(); r.IntN(2) == 0 && len(asking) > 0 {
 		form.Set("computer_id", w.id)
-		form.Set("computer_partition_id", fmt.Sprintf("p%d", r.IntN(3)))
+		form.Set("computer_partition_id", pick(asking...))
 	}
 	return slapChange{"requestComputerPartition", form}
+}
+
+// busy lists the partitions with an instance. One without may ask for one, too,
+// as with slapproxy, and be where it comes to; then the same request is another.
+func (w *slapWorker) busy() (list []string) {
+	var v struct {
+		Partitions []struct {
+			Partition string
+			Instance  *struct{}
+		}
+	}
+	json.Unmarshal([]byte(w.last), &v)
+	for _, p := range v.Partitions {
+		if p.Instance != nil {
+			list = append(list, p.Partition)
+		}
+	}
+	return list
 }
 
 func (w *slapWorker) format(n int) slapChange {
