@@ -62,8 +62,8 @@ func boxEntry() []byte {
 func TestLargeChunks(t *testing.T) {
 	t.Parallel()
 	w, _ := startSpool(t)
-	data := bytes.Repeat(entry("some text, 100 % + one\n"), 300_000)
-	text := strings.Repeat("some text, 100 % + one\n", 300_000)
+	data := bytes.Repeat(entry("some text, 100 % + one\n"), 160_000)
+	text := strings.Repeat("some text, 100 % + one\n", 160_000)
 	var form bytes.Buffer
 	parts := multipart.NewWriter(&form)
 	field, err := parts.CreateFormField("data_chunk")
@@ -125,7 +125,7 @@ func TestLargeChunksRefused(t *testing.T) {
 	}{
 		{"too large", "raw", bytes.NewReader(make([]byte, 3<<20+1)), nil, 413, "max_body"},
 		{"too large, chunked", "raw", io.MultiReader(bytes.NewReader(make([]byte, 3<<20+1))), nil, 413, "max_body"},
-		{"a bomb", "raw", bytes.NewReader(gzipped(make([]byte, 1<<30))), []string{"Content-Encoding", "gzip"}, 413, "max_body"},
+		{"a bomb", "raw", bytes.NewReader(gzipped(make([]byte, 64<<20))), []string{"Content-Encoding", "gzip"}, 413, "max_body"},
 		{"a form's field", "raw", strings.NewReader("data_chunk=" + strings.Repeat("%00", 3<<20+1)), []string{"Content-Type", typeForm}, 413, "max_body"},
 		{"cut gzip", "raw", bytes.NewReader(gzipped(noise(3 << 20))[:2<<20]), []string{"Content-Encoding", "gzip"}, 400, "not whole gzip"},
 		{"broken escape", "raw", strings.NewReader("data_chunk=" + strings.Repeat("x", 2<<20) + "%0"), []string{"Content-Type", typeForm}, 400, "percent-encoding"},
@@ -188,7 +188,7 @@ func TestLargeChunkAgain(t *testing.T) {
 func TestSlowChunkLeavesMemory(t *testing.T) {
 	t.Parallel()
 	w, files := startSpool(t)
-	data := noise(300_000)
+	data := noise(160_000)
 	c := w.dial()
 	c.say(fmt.Sprintf("POST /portal_ingestion_policies/raw/ingest?reference=raw.slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(data)))
 	sent := 0
