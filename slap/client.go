@@ -218,7 +218,7 @@ func (c *Client) exchange(ctx context.Context, method, path, contentType string,
 		return nil, "", fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer answer.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(answer.Body, MaxAnswer+1))
+	b, err := readAll(answer)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %s: the answer broke off: %w", ErrUnreachable, short, err)
 	}
@@ -229,6 +229,14 @@ func (c *Client) exchange(ctx context.Context, method, path, contentType string,
 		return nil, answer.Header.Get("Location"), &StatusError{Status: answer.StatusCode, Path: short, Text: excerpt(b)}
 	}
 	return b, "", nil
+}
+
+// readAll gives the body, up to a byte more than it may have.
+func readAll(answer *http.Response) ([]byte, error) {
+	room := min(max(answer.ContentLength, 0), 1<<20) + bytes.MinRead // the length may be a lie
+	b := bytes.NewBuffer(make([]byte, 0, room))
+	_, err := b.ReadFrom(io.LimitReader(answer.Body, MaxAnswer+1))
+	return b.Bytes(), err
 }
 
 // excerpt makes one line of text of an error's body, which may be HTML.

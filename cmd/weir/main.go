@@ -43,7 +43,7 @@ func main() {
 
 // run executes a command line and gives its exit code.
 func run(ctx context.Context, args []string) int {
-	root := newRoot()
+	root := newRoot(args...)
 	if len(args) > 0 && args[0] == "slap" {
 		args = spread(args)
 	}
@@ -65,7 +65,10 @@ func run(ctx context.Context, args []string) int {
 	return exitFailure
 }
 
-func newRoot() *cobra.Command {
+// newRoot makes the command, with the one subcommand that the arguments name,
+// or else with all: a node's supervisor runs weir for each process that it
+// makes, and the flags of all commands would be most of what that one does.
+func newRoot(args ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
 		Short: "A streaming ingestion gateway: durable streams in, growing arrays out",
@@ -78,12 +81,24 @@ zarr and numpy open by URL while they grow.`,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddGroup(&cobra.Group{ID: "gateway", Title: "The gateway:"}, &cobra.Group{ID: "data", Title: "Data in and out:"}, &cobra.Group{ID: "slap", Title: "Deployments:"}, &cobra.Group{ID: "operate", Title: "For operators:"})
-	root.AddCommand(
-		newServe(), newDemo(),
-		newSend(), newPut(), newGet(), newTail(),
-		newSlap(), newNode(),
-		newCheck(), newRoute(), newHashPassword(), newJobCommand(), newFsck(),
-	)
+	commands := []struct {
+		name string
+		make func() *cobra.Command
+	}{
+		{"serve", newServe}, {"demo", newDemo},
+		{"send", newSend}, {"put", newPut}, {"get", newGet}, {"tail", newTail},
+		{"slap", newSlap}, {"node", newNode},
+		{"check", newCheck}, {"route", newRoute}, {"hash-password", newHashPassword}, {"job", newJobCommand}, {"fsck", newFsck},
+	}
+	for _, c := range commands {
+		if len(args) > 0 && c.name == args[0] {
+			commands = append(commands[:0], c)
+			break
+		}
+	}
+	for _, c := range commands {
+		root.AddCommand(c.make())
+	}
 	strict(root)
 	return root
 }

@@ -30,3 +30,23 @@ func TestScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "flip": flip, "ready": ready},
 	})
 }
+
+// TestOneCommand: what is made for the arguments is the command that they name,
+// or all.
+func TestOneCommand(t *testing.T) {
+	t.Parallel()
+	all := newRoot().Commands()
+	if len(all) < 10 {
+		t.Fatalf("%d commands", len(all))
+	}
+	for _, c := range all {
+		if got := newRoot(c.Name(), "x").Commands(); len(got) != 1 || got[0].Name() != c.Name() || got[0].GroupID != c.GroupID {
+			t.Errorf("%s: %v", c.Name(), got)
+		}
+	}
+	for _, args := range [][]string{{"help"}, {"--help"}, {"serv"}} {
+		if got := newRoot(args...).Commands(); len(got) != len(all) {
+			t.Errorf("%s: %d commands of %d", args, len(got), len(all))
+		}
+	}
+}

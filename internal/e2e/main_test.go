@@ -32,12 +32,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	program = filepath.Join(dir, "weir")
-	args := []string{"build", "-o", program}
+	args, env := []string{"build", "-o", program}, append(os.Environ(), "CGO_ENABLED=0") // as it is delivered
 	if os.Getenv("WEIR_RACE") != "" {
-		args = append(args, "-race")
+		args, env = append(args, "-race"), os.Environ()
 	}
 	build := exec.Command("go", append(args, "./cmd/weir")...)
-	build.Dir = root
+	build.Dir, build.Env = root, env
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: building weir: %v\n%s", err, out)
 		return 1

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,10 +14,24 @@ import (
 // The part of production's hypertext interface that "slapos service" and
 // "slapos computer" use: two searches, and a view of what they find.
 
-// queries are the two searches, for all or for one by its name.
-var queries = map[string]*regexp.Regexp{
-	"instance": regexp.MustCompile(`^portal_type:"Instance Tree" AND validation_state:validated(?: AND title:="([^"]*)")?$`),
-	"node":     regexp.MustCompile(`^portal_type:"Compute Node" AND validation_state:validated(?: AND reference:="([^"]*)")?$`),
+// queries are the two searches: for all, which these are, or for one by its
+// name, which follows.
+var queries = []struct{ kind, all, one string }{
+	{"instance", `portal_type:"Instance Tree" AND validation_state:validated`, ` AND title:="`},
+	{"node", `portal_type:"Compute Node" AND validation_state:validated`, ` AND reference:="`},
+}
+
+// search reads a query: what is looked for, and, but for all, its name.
+func search(query string) (kind, name string, ok bool) {
+	for _, q := range queries {
+		rest, found := strings.CutPrefix(query, q.all)
+		name, named := strings.CutPrefix(rest, q.one)
+		name, ended := strings.CutSuffix(name, `"`)
+		if found && (rest == "" || named && ended && !strings.Contains(name, `"`)) {
+			return q.kind, name, true
+		}
+	}
+	return "", "", false
 }
 
 func (m *Master) serveHateoas(w http.ResponseWriter, r *http.Request) {
@@ -72,23 +85,20 @@ func (m *Master) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (m *Master) serveSearch(w http.ResponseWriter, r *http.Request, query string) {
-	for kind, form := range queries {
-		match := form.FindStringSubmatch(query)
-		if match == nil {
-			continue
-		}
-		rows := []any{}
-		m.state.view(func(t *tx) {
-			if kind == "node" {
-				rows = nodeRows(t, match[1])
-			} else {
-				rows = treeRows(t, match[1])
-			}
-		})
-		sendJSON(w, http.StatusOK, map[string]any{"_embedded": map[string]any{"contents": rows}})
+	kind, name, ok := search(query)
+	if !ok {
+		m.fail(w, r, badRequest("Unhandled query: %s", query))
 		return
 	}
-	m.fail(w, r, badRequest("Unhandled query: %s", query))
+	rows := []any{}
+	m.state.view(func(t *tx) {
+		if kind == "node" {
+			rows = nodeRows(t, name)
+		} else {
+			rows = treeRows(t, name)
+		}
+	})
+	sendJSON(w, http.StatusOK, map[string]any{"_embedded": map[string]any{"contents": rows}})
 }
 
 func nodeRows(t *tx, id string) []any {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,7 +273,10 @@ func (n *Node) bootstrap(path string, run func(...string) error) error {
 	return run(append([]string{filepath.Join(venv, "bin", "buildout")}, args...)...)
 }
 
-var releaseName = regexp.MustCompile(`^[0-9a-f]{32}$`)
+// isReleaseName tells whether a folder has the name of a release: an MD5 sum.
+func isReleaseName(name string) bool {
+	return len(name) == 2*md5.Size && strings.Trim(name, "0123456789abcdef") == ""
+}
 
 // collectReleases removes the folders of releases that nobody knows.
 func (n *Node) collectReleases(c *slap.Computer, o *Outcome) {
@@ -289,7 +292,7 @@ func (n *Node) collectReleases(c *slap.Computer, o *Outcome) {
 		o.Failed = append(o.Failed, Problem{Name: n.c.Software, Text: err.Error()})
 	}
 	for _, e := range list {
-		if !e.IsDir() || !releaseName.MatchString(e.Name()) || known[e.Name()] {
+		if !e.IsDir() || !isReleaseName(e.Name()) || known[e.Name()] {
 			continue
 		}
 		n.log.Info("removing a release that the master does not know", "folder", e.Name())

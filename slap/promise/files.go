@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -258,7 +259,10 @@ func (o Options) trim(c check) {
 	o.replace(name, b[bytes.IndexByte(b, '\n')+1:])
 }
 
-var logLine = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}\s+\d{2}:\d{2}:\d{2})\s+-?\s*(\w+)\s+-?\s+(\d+-\d{3})\s+-?\s*(.*)`)
+// logLine is made when it is needed first: most runs of a node do not need it.
+var logLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}\s+\d{2}:\d{2}:\d{2})\s+-?\s*(\w+)\s+-?\s+(\d+-\d{3})\s+-?\s*(.*)`)
+})
 
 // failedRuns counts how many of the last three runs in the log failed, from
 // the last one on.
@@ -270,7 +274,7 @@ func (o Options) failedRuns(c check) int {
 	runs := map[string]bool{} // by id: whether it failed
 	var order []string
 	for line := range strings.Lines(string(b)) {
-		m := logLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		m := logLine().FindStringSubmatch(strings.TrimRight(line, "\n"))
 		if m == nil {
 			continue
 		}

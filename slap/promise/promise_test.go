@@ -121,7 +121,7 @@ func TestExecutables(t *testing.T) {
 	if err := s.Err(); !errors.As(err, &e) || err.Error() != "Promise 'bad.sh' failed with output: out\nit is broken" {
 		t.Errorf("%v", err)
 	}
-	if log := b.read(logFolder + "/bad.log"); !logLine.MatchString(log) || !strings.Contains(log, " - ERROR - ") || !strings.HasSuffix(log, " - out\nit is broken\n") {
+	if log := b.read(logFolder + "/bad.log"); !logLine().MatchString(log) || !strings.Contains(log, " - ERROR - ") || !strings.HasSuffix(log, " - out\nit is broken\n") {
 		t.Errorf("log %q", log)
 	}
 	if b.o.Partition = filepath.Join(b.o.Partition, "absent"); b.run().Err() != nil {
