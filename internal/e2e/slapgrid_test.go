@@ -71,7 +71,7 @@ func TestSlapgridUpstream(t *testing.T) {
 	}
 	all.Wait()
 	// 139 pass with slapgrid itself, asked as a command.
-	if n := passed.Load(); n < 143 {
-		t.Errorf("%d tests passed, want 143", n)
+	if n := passed.Load(); n < 151 {
+		t.Errorf("%d tests passed, want 151", n)
 	}
 }

@@ -135,7 +135,7 @@ func (e *shown) Error() string { return e.text }
 func (e *shown) Unwrap() error { return e.err }
 
 func buildoutFailed(dir, output string, err error) error {
-	return &shown{fmt.Sprintf("Failed to run buildout profile in directory '%s':\n%s\n%v", dir, strings.TrimRight(output, "\n"), err), err}
+	return &shown{fmt.Sprintf("Failed to run buildout profile in directory '%s':\n%s\n%v", dir, output, err), err}
 }
 
 // script is the program that processes an instance.

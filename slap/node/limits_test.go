@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ func TestForkBomb(t *testing.T) {
 	}
 	h := newHouse(t, 2, "")
 	h.c.Processes = 60
-	const uid = 1_900_000_021
+	uid := 1_901_200_000 + rand.IntN(1_000_000) // nobody else's
 	h.put("part0", "etc/service/bomb", "#!/bin/sh\n(while :; do setsid sleep 1000 & done) 2>&-\nexec sleep 1000\n", 0o755)
 	h.put("part1", "etc/service/good", service("good"), 0o755)
 	h.give("part0", uid)
@@ -97,7 +98,7 @@ func TestProfileBomb(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("partitions of users of their own are root's")
 	}
-	const uid = 1_900_000_022
+	uid := 1_902_200_000 + rand.IntN(1_000_000)
 	const bomb = "i=0; while [ $i -lt 500 ]; do sleep 1000 & i=$((i+1)); done; echo all > NAME\n"
 	h := newHouse(t, 1, strings.ReplaceAll(bomb, "NAME", "profile"))
 	h.c.Processes = 60

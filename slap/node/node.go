@@ -159,6 +159,7 @@ func unknown(what string, asked, there []string) error {
 // timestampName and the like are files of a partition that slapos knows.
 const (
 	timestampName = ".timestamp"
+	oldStateName  = ".requested_state" // of an older slapos; "stopped" is not started without the master
 	delayName     = ".slapos-retention-lock-delay"
 	dateName      = ".slapos-retention-lock-date"
 	waitName      = ".slapos-report-wait-service-list"

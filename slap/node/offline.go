@@ -56,6 +56,10 @@ func (n *Node) startOffline(ctx context.Context, c *supervise.Client, group stri
 		return nil
 	}
 	defer f.close()
+	if state := f.text(oldStateName); state == slap.Stopped || state == slap.Destroyed {
+		n.log.Info("not started: an older slapos has stopped it", "partition", group)
+		return nil
+	}
 	plan := requested.Make(requested.Place{Root: f.root, ID: group, UID: uint32(f.uid)}, true, names, n.now())
 	var start []string
 	for _, name := range names {

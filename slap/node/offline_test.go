@@ -92,3 +92,22 @@ func TestAnswerDamaged(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 }
+
+// TestOldState: an instance that an older slapos stopped by a file stays so
+// without the master, until it is processed.
+func TestOldState(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 1, "")
+	h.put("part0", "etc/run/a", "#!/bin/sh\necho $$ >> a.pids\n", 0o755)
+	h.instance(Run{}, 0, "startedComputerPartition part0")
+	h.within("it runs", func() bool { return len(h.pids("part0", "a")) == 1 })
+	h.put("part0", oldStateName, "stopped", 0o644)
+	h.fake.set(func() { h.fake.status = 503 })
+	h.instance(Run{}, ExitOffline)
+	h.fake.set(func() { h.fake.status = 0 })
+	h.instance(Run{Force: true}, 0, "startedComputerPartition part0")
+	h.within("it runs again", func() bool { return len(h.pids("part0", "a")) == 2 })
+	if h.text("part0", oldStateName) != "" {
+		t.Error("the file outlives the processing")
+	}
+}

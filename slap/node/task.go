@@ -74,7 +74,7 @@ func (t *task) periodicity() time.Duration {
 func (t *task) bring(ctx context.Context, r Run) result {
 	t.log.Info("processing", "title", t.p.Title, "software", t.p.Software, "state", t.p.State)
 	os.Remove(t.toldFile())
-	err := errors.Join(t.f.remove(timestampName), t.f.remove(requestsName(t.name)), t.f.remove(errorLogName(t.name)), t.f.mkdir(".slapgrid/log", 0o755))
+	err := errors.Join(t.f.remove(timestampName), t.f.remove(oldStateName), t.f.remove(requestsName(t.name)), t.f.remove(errorLogName(t.name)), t.f.mkdir(".slapgrid/log", 0o755))
 	if err == nil {
 		err = t.certificate(ctx)
 	}

@@ -111,6 +111,27 @@ func (o *output) take(b []byte) {
 	}
 }
 
+// begin makes the log, so that it is there as soon as the program is, as with
+// supervisord.
+func (o *output) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = ""
+	dir, err := o.log.folder()
+	if err == nil {
+		var fd int
+		if fd, _, err = o.log.open(dir, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT); err == nil {
+			unix.Close(fd)
+		} else {
+			err = fmt.Errorf("log %s: %w", o.log.path, err)
+		}
+		unix.Close(dir)
+	}
+	if err != nil {
+		o.err = err.Error()
+	}
+}
+
 // state tells how many bytes were lost, and why the last were.
 func (o *output) state() (int64, string) {
 	o.mu.Lock()

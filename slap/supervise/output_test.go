@@ -44,6 +44,27 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// TestQuiet: the log of a program that says nothing is there, and its user's,
+// as soon as the program runs.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	b := open(t, false)
+	b.apply("g", b.sh("quiet", "exec sleep 1000", b.logged("quiet.log", 2000, 1)))
+	b.begin("g:quiet")
+	if info, err := os.Stat(b.path("quiet.log")); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Remove(b.path("quiet.log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/nonexistent/x", b.path("quiet.log")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := b.Restart(b.ctx(), "g:quiet"); err != nil || s[0].State != Running || !strings.Contains(s[0].Error, "quiet.log") {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // TestHugeLog: a program that writes without end neither fills the disk nor
 // keeps the supervisor from others.
 func TestHugeLog(t *testing.T) {

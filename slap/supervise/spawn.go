@@ -24,6 +24,9 @@ func (k *keeper) spawn() {
 		k.failed(err)
 		return
 	}
+	if k.out != nil {
+		k.out.begin()
+	}
 	b, err := k.fork()
 	if err != nil {
 		k.failed(err)

@@ -7,7 +7,7 @@ handlers by which the tests answer requests in process answer on a real port.
 FILE lists tests that cannot hold, one a line, with the reason behind a #.
 What the tests expect of files of supervisord itself is taken out of listings.
 """
-import http.server, os, signal, subprocess, sys, threading, time, unittest, urllib.parse
+import http.server, os, re, signal, subprocess, sys, threading, time, unittest, urllib.parse
 
 os.environ.setdefault('SLAPOS_TEST_IPV4', '127.0.0.1')
 os.environ.setdefault('SLAPOS_TEST_IPV6', '::1')
@@ -27,6 +27,7 @@ if '--skip' in opts:
 import httmock
 import requests
 import slapos.grid.slapgrid as slapgrid
+import slapos.slap
 import slapos.tests.test_slapgrid as T
 
 active = []
@@ -47,8 +48,12 @@ def __exit__(self, *a):
 httmock.HTTMock.__enter__, httmock.HTTMock.__exit__ = __enter__, __exit__
 
 
-def answer(method, path, headers, body):
-    """what the innermost mock says: status and content"""
+def answer(method, path, headers, body, cache=None):
+    """what the innermost mock says: status and content; one Slapgrid asks for the computer once"""
+    if cache is not None and path.startswith('/getFullComputerInformation'):
+        if path not in cache:
+            cache[path] = answer(method, path, headers, body)
+        return cache[path]
     request = requests.Request(method, 'http://127.0.0.1' + path, headers=headers, data=body or None).prepare()
     request.body = body
     with lock:
@@ -66,10 +71,12 @@ def answer(method, path, headers, body):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    cache = None
+
     def do(self):
         body = self.rfile.read(int(self.headers.get('Content-Length') or 0)).decode()
         try:
-            status, content = answer(self.command, self.path, dict(self.headers), body or None)
+            status, content = answer(self.command, self.path, dict(self.headers), body or None, self.cache)
         except Exception as e:
             status, content = 500, repr(e).encode()
         content = content or b''
@@ -98,6 +105,7 @@ class Grid(object):
         self._manager_list, self.watchdog_path, self.logger = [], None, kw.get('logger')
         self.only = computer_partition_filter_list
         self.maximum_periodicity, self.computer_id, self.partition_timeout = maximum_periodicity, computer_id, partition_timeout
+        self.cache = {}
         if active:
             answer('GET', '/getHateoasUrl', {}, None)  # as the library does at this moment
 
@@ -105,7 +113,8 @@ class Grid(object):
         server = None
         url = self.master_url
         if active:
-            server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+            cache = self.cache if what == 'instance' else None
+            server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), type('CachedHandler', (Handler,), {'cache': cache}))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = 'http://127.0.0.1:%d/' % server.server_port
         cfg = os.path.join(os.path.dirname(self.o['instance_root']), 'slapos.cfg')
@@ -125,9 +134,27 @@ class Grid(object):
             if server:
                 server.shutdown()
                 server.server_close()
+        output = p.stdout.decode(errors='replace')
         if verbose:
-            sys.stderr.write(p.stdout.decode(errors='replace'))
+            sys.stderr.write(output)
+        self.tell(p.returncode, what, output)
         return p.returncode
+
+    def tell(self, code, what, output):
+        """What Slapgrid raises in process, and the list of errors that it logs at the end."""
+        if code == 1 and 'is no directory' in output:
+            raise OSError(output)
+        if code == 3 and what == 'promise':
+            raise slapos.slap.ConnectionError(output)
+        records, begun = [], False
+        for line in output.splitlines():
+            begun = begun or line.startswith('Error w')
+            if begun and (line.startswith('Error w') or re.match(r'  \S+\[', line)):
+                records.append(line)
+            elif begun:
+                records[-1] += '\n' + line
+        for record in records:
+            self.logger.info('%s', record)
 
     def processComputerPartitionList(self):
         return self.run('instance', *(['--force'] if self.develop else []) + (['--force-stop'] if self.force_stop else []))
