@@ -17,7 +17,7 @@ const fewFiles = 32
 type folder struct {
 	s       *Store
 	seg     *segment
-	keys    []storedKey
+	keys    *keyWriter // nil until there are keys
 	keyTime int64
 	bad     []badRange
 	entries []entry
@@ -45,15 +45,30 @@ func (s *Store) foldOldest(seg *segment) error {
 	}
 	state := s.state
 	state.folded, state.clean = seg.generation, cut{}
-	var err error
-	if state.keyFiles, err = s.foldKeys(state.keyFiles, f.keys, f.keyTime); err != nil {
-		return err
+	if f.keys != nil {
+		var err error
+		if state.keyFiles, err = f.keys.done(); err != nil {
+			return err
+		}
 	}
 	if err := s.writeManifest(state, f.entries); err != nil {
 		return err
 	}
 	f.finish()
 	return nil
+}
+
+// keep writes the keys of a record.
+func (f *folder) keep(r *logRecord) (err error) {
+	if len(r.keys) == 0 {
+		return nil
+	}
+	if f.keys == nil {
+		if f.keys, err = f.s.newKeyWriter(f.s.state.keyFiles, f.keyTime); err != nil {
+			return err
+		}
+	}
+	return f.keys.add(r)
 }
 
 // setAside keeps what is damaged in the segment.
@@ -84,6 +99,9 @@ func (f *folder) sync() error {
 }
 
 func (f *folder) close() {
+	if f.keys != nil {
+		f.keys.close()
+	}
 	for _, file := range f.open {
 		file.Close()
 	}

@@ -24,23 +24,6 @@ type storedKey struct {
 	place keyPlace
 }
 
-func encodeKeys(keys []storedKey, time int64) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, blockHeader, blockHeader+len(keys)*blockKey)
-	for i := range keys {
-		k := &keys[i]
-		b = le.AppendUint32(b, k.id.stream)
-		b = append(b, k.id.key[:]...)
-		b = le.AppendUint64(b, uint64(k.place.generation))
-		b = le.AppendUint64(b, uint64(k.place.offset))
-	}
-	le.PutUint32(b, blockMagic)
-	le.PutUint64(b[8:], uint64(len(keys)))
-	le.PutUint64(b[16:], uint64(time))
-	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
-	return b
-}
-
 // decodeKeys calls each for the keys of the whole blocks at the beginning of
 // b and gives where the first other byte is.
 func decodeKeys(b []byte, each func(k storedKey, time int64)) int {
@@ -71,39 +54,6 @@ func decodeKeys(b []byte, each func(k storedKey, time int64)) int {
 
 func (s *Store) keyFile(number uint64) string {
 	return path.Join(s.dir, "keys", fmt.Sprintf("%08d.keys", number))
-}
-
-// foldKeys makes the keys of a segment durable in the present key file, or in
-// a new one when that is full or old. It gives what the manifest then says;
-// until it does, the file's end does not count.
-func (s *Store) foldKeys(files [2]keyFile, keys []storedKey, time int64) ([2]keyFile, error) {
-	if len(keys) == 0 {
-		return files, nil
-	}
-	cur := files[1]
-	if cur.number == 0 || cur.keys >= int64(s.keys.max) || time-cur.since > int64(s.o.KeyAge) {
-		files[0] = cur
-		cur = keyFile{number: cur.number + 1, since: time}
-	}
-	f, err := s.o.FS.OpenFile(s.keyFile(cur.number))
-	if err != nil {
-		return files, fmt.Errorf("write keys: %w", noSpace(err))
-	}
-	defer f.Close()
-	b := encodeKeys(keys, time)
-	if _, err = f.WriteAt(b, cur.length); err == nil {
-		err = f.Datasync()
-	}
-	if err == nil && cur.length == 0 {
-		err = s.o.FS.SyncDir(path.Dir(s.keyFile(cur.number)))
-	}
-	if err != nil {
-		return files, fmt.Errorf("write keys: %w", noSpace(err))
-	}
-	cur.length += int64(len(b))
-	cur.keys += int64(len(keys))
-	files[1] = cur
-	return files, nil
 }
 
 // removeKeyFiles deletes the key files that the manifest no longer names.

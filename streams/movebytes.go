@@ -36,6 +36,9 @@ func (f *folder) move() error {
 		if !errors.Is(err, errCrowded) {
 			return err
 		}
+		if f.keys != nil {
+			f.keys.close()
+		}
 		f.keys, f.keyTime, f.bad, f.gone, f.bytes = nil, 0, nil, nil, 0
 	}
 	return f.apart()
@@ -56,7 +59,9 @@ func (f *folder) scan(each func(r *foldRecord, data foldData) error) error {
 		}
 		meta := buf[batchHeader+b.dataLen : b.size()]
 		return parseRecords(meta, b, func(r logRecord) error {
-			eachKey(&r, func(id keyID, p keyPlace) { f.keys = append(f.keys, storedKey{id, p}) })
+			if err := f.keep(&r); err != nil {
+				return err
+			}
 			rec := foldRecord{
 				upload: r.upload, offset: r.offset, length: r.length, generation: r.generation, time: b.time,
 				pos: uint32(pos) + uint32(r.data), stream: r.stream, appends: r.appends, damaged: b.damaged,
