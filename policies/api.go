@@ -111,6 +111,7 @@ type Batch struct {
 	// empty is none.
 	ID      []byte
 	Peer    string // address, for dead letters and logs
+	Claim   string // host name that the peer gave for its own, for logs; empty is none
 	Refused []Refused
 }
 

@@ -158,7 +158,11 @@ func (r *Router) commit(ctx context.Context, w *work, kept []Kept) {
 // tell logs a refusal, the more rarely the more there are of its reason.
 func (r *Router) tell(reason, detail string, b *Batch) {
 	if n, now := r.tally.told.add(reason); now {
-		r.log.Warn("data refused", "reason", reason, "times", n, "tag", short(b.Tag), "peer", b.Peer, "detail", detail)
+		args := []any{"reason", reason, "times", n, "tag", short(b.Tag), "peer", b.Peer}
+		if b.Claim != "" {
+			args = append(args, "hostname", b.Claim)
+		}
+		r.log.Warn("data refused", append(args, "detail", detail)...)
 	}
 }
 

@@ -32,6 +32,7 @@ func (k *keeper) Keep(ctx context.Context, peer *forward.Peer, msgs []forward.Me
 	from := peer.Addr.String()
 	for i := range msgs {
 		b.in = append(b.in, batch(&msgs[i], from, b.in))
+		b.in[i].Claim = peer.Hostname
 	}
 	if cap(b.out) < len(msgs) {
 		b.out = make([]policies.Kept, len(msgs))
