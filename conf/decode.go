@@ -100,7 +100,9 @@ func (d *decoder) unknown(key *yaml.Node, path string, known []string) {
 		where = " in " + path
 	}
 	hint := "the keys are " + strings.Join(known, ", ")
-	if near := nearest(key.Value, known); near != "" {
+	if other, ok := foreign[path+"."+key.Value]; ok {
+		hint = other
+	} else if near := nearest(key.Value, known); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	d.errorf(placeOf(key), "unknown key %q%s: %s", key.Value, where, hint)

@@ -56,8 +56,8 @@ func fluentdRows(ack1 string) []acceptance {
 	return []acceptance{
 		{id: "F01", by: "TestOptionsNamed"},
 		{id: "F02", by: "TestOptionsNamed"},
-		{id: "F03", reason: "an empty string is an option that was left out; the configuration, which can tell, refuses it"},
-		{id: "F04", reason: "TCP keepalive packets are always on, as net.ListenConfig sends them; deny_keepalive is Options.DenyKeepalive"},
+		{id: "F03", reason: "an empty string is an option that was left out, as the configuration's defaults show it"},
+		{id: "F04", by: "TestKeepalivePackets"}, // always on; deny_keepalive is Options.DenyKeepalive,
 		{id: "F05", what: "time 0", in: pack(list{"t", 0, record(1)}), events: "t@now=1"},
 		{id: "F06", what: "EventTime, integer", in: packs(list{"t", et{at, 7}, record(1)}, list{"t", at, record(2)}),
 			events: "t@1700000000.000000007=1 t@1700000000=2"},
