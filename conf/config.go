@@ -117,7 +117,9 @@ type Jobs struct {
 	Actions   string        `yaml:"actions"`
 	Threads   int           `yaml:"threads"`
 	Timeout   time.Duration `yaml:"timeout"`
-	Grace     time.Duration `yaml:"grace"`
+	// Timeouts are those of actions that have one of their own.
+	Timeouts map[string]time.Duration `yaml:"timeouts"`
+	Grace    time.Duration            `yaml:"grace"`
 	// Schedules say by action when a job of it is made.
 	Schedules map[string]string `yaml:"schedules"`
 	Users     []JobUser         `yaml:"users"`

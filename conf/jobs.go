@@ -33,6 +33,11 @@ func (d *decoder) jobs(j Jobs) {
 	if j.Timeout < 0 {
 		d.at("jobs.timeout", errors.New("is negative: write 0 for no bound"))
 	}
+	for action, bound := range j.Timeouts {
+		if bound < 0 {
+			d.at("jobs.timeouts."+action, errors.New("is negative: write 0 for no bound"))
+		}
+	}
 	if j.Grace <= 0 {
 		d.at("jobs.grace", errors.New("is no time: write how long, such as 2m"))
 	}

@@ -32,8 +32,10 @@ type ExecutorOptions struct {
 	Actions func(name string) (Work, bool)
 	// Pull says that jobs of mode pull are run, too: they come from no queue.
 	Pull bool
-	// Timeout bounds an attempt; 0 is no bound.
-	Timeout time.Duration
+	// Timeout bounds an attempt, and Timeouts one at an action that is named
+	// there; 0 is no bound.
+	Timeout  time.Duration
+	Timeouts map[string]time.Duration
 	// Grace is how long running jobs may go on after a stop; default 2 min.
 	Grace time.Duration
 	// Attempts is how often a job may be begun before it FAILS; default 10.
@@ -322,10 +324,10 @@ var errStopped = errors.New("the job was stopped")
 func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limited := ctx
-	if x.o.Timeout > 0 {
+	limited, bound := ctx, x.timeout(j.Action)
+	if bound > 0 {
 		var end context.CancelFunc
-		limited, end = context.WithTimeout(ctx, x.o.Timeout)
+		limited, end = context.WithTimeout(ctx, bound)
 		defer end()
 	}
 	watching, unwatch := context.WithCancel(ctx)
@@ -352,7 +354,7 @@ func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error 
 	case cause != nil:
 		return cause // lost, stopping, or the API is away: somebody begins it again
 	case limited.Err() != nil:
-		err, code = fmt.Errorf("action %s took longer than %v", j.Action, x.o.Timeout), 1
+		err, code = fmt.Errorf("action %s took longer than %v", j.Action, bound), 1
 	}
 	c := Change{State: Success, ReturnCode: &code}
 	if err != nil || code != 0 {
@@ -373,6 +375,14 @@ func (x *Executor) run(ctx context.Context, j Job, again bool, work Work) error 
 		c = Change{State: Queued, Mode: ModePull, StatusMessage: &text}
 	}
 	return x.finish(ctx, j, c)
+}
+
+// timeout gives how long an attempt at an action may take; 0 is no bound.
+func (x *Executor) timeout(action string) time.Duration {
+	if own, ok := x.o.Timeouts[action]; ok {
+		return own
+	}
+	return x.o.Timeout
 }
 
 // stopped ends a job that was stopped while it ran; one that was cancelled has

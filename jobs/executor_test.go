@@ -150,11 +150,18 @@ func TestStopAndCancelReachTheAction(t *testing.T) {
 func TestTimeLimit(t *testing.T) {
 	t.Parallel()
 	s, _ := openOn(t, memory())
-	execute(t, s, map[string]Work{"long": func(ctx context.Context, _ *Run) (int, error) { <-ctx.Done(); return 0, nil }},
-		func(o *ExecutorOptions) { o.Timeout = 20 * time.Millisecond })
-	j := reaches(t, s, create(t, s, `{"action":"long"}`).ID, final)
-	if j.State != Failed || !strings.Contains(j.StatusMessage, "longer than 20ms") {
-		t.Errorf("%+v", j)
+	never := func(ctx context.Context, _ *Run) (int, error) { <-ctx.Done(); return 0, nil }
+	slow := func(ctx context.Context, _ *Run) (int, error) { time.Sleep(40 * time.Millisecond); return 0, ctx.Err() }
+	execute(t, s, map[string]Work{"long": never, "longer": never, "slow": slow}, func(o *ExecutorOptions) {
+		o.Timeout, o.Timeouts = 20*time.Millisecond, map[string]time.Duration{"longer": 30 * time.Millisecond, "slow": 0}
+	})
+	for action, says := range map[string]string{"long": "action long took longer than 20ms", "longer": "action longer took longer than 30ms"} {
+		if j := reaches(t, s, create(t, s, `{"action":"`+action+`"}`).ID, final); j.State != Failed || !strings.Contains(j.StatusMessage, says) {
+			t.Errorf("%+v", j)
+		}
+	}
+	if j := reaches(t, s, create(t, s, `{"action":"slow"}`).ID, final); j.State != Success {
+		t.Errorf("an action without a bound: %+v", j)
 	}
 }
 

@@ -68,6 +68,7 @@ func newExecutor() *cobra.Command {
 	var threads int
 	var actions string
 	var timeout, grace time.Duration
+	var bounds map[string]string
 	var es, one string
 	c := &cobra.Command{
 		Use: "executor", Args: cobra.NoArgs,
@@ -89,8 +90,13 @@ each thread does, with all stacks.`,
 			if err != nil {
 				return exit{exitUsage, err.Error()}
 			}
+			timeouts, err := durations(bounds)
+			if err != nil {
+				return exit{exitUsage, "--timeouts: " + err.Error()}
+			}
+			o := jobs.ExecutorOptions{Threads: threads, Timeout: timeout, Timeouts: timeouts, Grace: grace, Log: log}
 			if one != "" {
-				return runOne(c.Context(), &e, jobName(one), found, timeout, log)
+				return runOne(c.Context(), &e, jobName(one), found, o)
 			}
 			var running atomic.Pointer[jobs.Executor]
 			api, queue, err := e.open(c.Context(), log, func() (s jobs.ExecutorStatus) {
@@ -104,8 +110,8 @@ each thread does, with all stacks.`,
 			}
 			defer queue.Close()
 			set := newActionSet(found, api)
-			x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, Threads: threads, Queue: queue, API: api, Actions: set.find,
-				Timeout: timeout, Grace: grace, Log: log})
+			o.Name, o.Queue, o.API, o.Actions = e.name, queue, api, set.find
+			x := jobs.NewExecutor(o)
 			running.Store(x)
 			stop := onSignals(executorProcess{x, set, actions, log}, log)
 			defer stop()
@@ -119,10 +125,24 @@ each thread does, with all stacks.`,
 	c.Flags().IntVar(&threads, "threads", 1, "jobs that run at the same time")
 	c.Flags().StringVar(&actions, "actions", "", "`FOLDER` of executables, one an action")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "longest time for an attempt at a job (default no bound)")
+	c.Flags().StringToStringVar(&bounds, "timeouts", nil, "longest time for an attempt at an action of its own: `ACTION=DURATION`,…")
 	c.Flags().DurationVar(&grace, "grace", 2*time.Minute, "how long running jobs may go on after SIGTERM")
 	c.Flags().StringVar(&one, "job-id", "", "run the job `ID` alone, such as one of executionMode pull, and exit")
 	c.Flags().StringVar(&es, "es-hosts-list", "", "accepted for SlipStream's configuration files; not needed here")
 	return c
+}
+
+// durations reads a duration for each name.
+func durations(texts map[string]string) (map[string]time.Duration, error) {
+	out := map[string]time.Duration{}
+	for name, text := range texts {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return nil, fmt.Errorf("%s=%s is no duration; write one such as %s=10m", name, text, name)
+		}
+		out[name] = d
+	}
+	return out, nil
 }
 
 // An executorProcess is operable.

@@ -50,7 +50,7 @@ func (s *actionSet) find(name string) (jobs.Work, bool) {
 }
 
 // runOne runs one job and exits 1 unless it ended well.
-func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Work, timeout time.Duration, log *slog.Logger) error {
+func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Work, o jobs.ExecutorOptions) error {
 	api, err := e.client()
 	if err != nil {
 		return exit{exitUsage, err.Error()}
@@ -59,8 +59,9 @@ func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Wor
 		return exit{exitUsage, err.Error()}
 	}
 	e.naming()
-	x := jobs.NewExecutor(jobs.ExecutorOptions{Name: e.name, API: api, Actions: newActionSet(found, api).find, Pull: true, Timeout: timeout, Log: log})
-	lost, leave, err := e.heard(ctx, api, id, x, log)
+	o.Name, o.API, o.Actions, o.Pull, o.Threads = e.name, api, newActionSet(found, api).find, true, 1
+	x := jobs.NewExecutor(o)
+	lost, leave, err := e.heard(ctx, api, id, x, o.Log)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,8 @@ func (s *Server) startExecutor(ctx context.Context, stops *[]func(context.Contex
 		return err
 	}
 	s.executor = jobs.NewExecutor(jobs.ExecutorOptions{
-		Name: s.name(), Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Timeout: j.Timeout, Grace: j.Grace, Log: s.log,
+		Name: s.name(), Threads: j.Threads, Queue: s.resources.Queue(), API: s.resources, Grace: j.Grace, Log: s.log,
+		Timeout: j.Timeout, Timeouts: j.Timeouts,
 		Actions: func(name string) (jobs.Work, bool) { w, ok := (*s.actions.Load())[name]; return w, ok },
 	})
 	s.run(ctx, s.executor, stops)
