@@ -79,7 +79,11 @@ func NewExecutor(o ExecutorOptions) *Executor {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Executor{o: o, threads: make([]thread, o.Threads), pauses: map[string]time.Duration{}}
+	x := &Executor{o: o, threads: make([]thread, o.Threads), pauses: map[string]time.Duration{}}
+	for i := range x.threads {
+		x.threads[i].since = time.Now()
+	}
+	return x
 }
 
 func orDefault(d *time.Duration, value time.Duration) {
@@ -271,7 +275,7 @@ func (x *Executor) handle(ctx context.Context, id string) error {
 		return nil
 	}
 	j, err := x.o.API.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) && !x.o.Pull {
 		sleep(ctx, ghostWait)
 		if j, err = x.o.API.Get(ctx, id); errors.Is(err, ErrNotFound) {
 			x.o.Log.Warn("an entry of the queue has no job and is removed", "job", id)

@@ -319,7 +319,7 @@ func TestDescribe(t *testing.T) {
 	reaches(t, s, j.ID, func(j Job) bool { return j.State == Running })
 	var out bytes.Buffer
 	x.Stacks(&out)
-	if !strings.Contains(out.String(), "runs "+j.ID) || !strings.Contains(out.String(), fmt.Sprintf("%q:%q", "job", j.ID)) || !strings.Contains(out.String(), "waits") {
+	if !strings.Contains(out.String(), "runs "+j.ID) || !strings.Contains(out.String(), fmt.Sprintf("%q:%q", "job", j.ID)) || !strings.Contains(out.String(), "waits since "+stamp(time.Now())[:2]) {
 		t.Errorf("the description lacks the job or its stack:\n%s", out.String())
 	}
 	s.Cancel(t.Context(), j.ID)

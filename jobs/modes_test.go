@@ -42,6 +42,9 @@ func TestPull(t *testing.T) {
 	if err := x.RunOne(t.Context(), j.ID, nil); err != nil {
 		t.Errorf("one that has ended: %v", err)
 	}
+	if err := x.RunOne(t.Context(), "job/none", nil); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one that is not there: %v", err)
+	}
 }
 
 // TestPulledJobsComeBack: a job whose executor is not heard any more is QUEUED

@@ -36,7 +36,7 @@ func (s *Server) ownWork() map[string]jobs.Work {
 		},
 		actionCleanup: func(ctx context.Context, r *jobs.Run) (int, error) {
 			n, err := s.resources.Cleanup(ctx, keepEnded)
-			return say(r, err, "%d jobs deleted that ended more than %v ago", n, keepEnded)
+			return say(r, err, "%d jobs deleted that ended more than %d days ago", n, keepEnded/(24*time.Hour))
 		},
 		actionVerify: s.verify,
 	}
