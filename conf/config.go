@@ -146,6 +146,14 @@ type Policy struct {
 	Check    string   `yaml:"check"`
 	MaxBytes Size     `yaml:"max_bytes"`
 	Deploy   *Deploy  `yaml:"deploy"`
+
+	Retention *Retention `yaml:"retention"`
+}
+
+// Retention says how much of each stream of a policy is kept; 0 is no bound.
+type Retention struct {
+	Age   time.Duration `yaml:"age"`
+	Bytes Size          `yaml:"bytes"`
 }
 
 // An Array says what is built from a policy's streams.

@@ -15,7 +15,7 @@ func TestSchedules(t *testing.T) {
 	for _, d := range c.Jobs.Distributions() {
 		names = append(names, d.Action)
 	}
-	if got := strings.Join(names, " "); got != "collect verify_streams" {
+	if got := strings.Join(names, " "); got != "collect expire verify_streams" {
 		t.Errorf("the distributions are %s: what is written joins what is shipped", got)
 	}
 	for text, says := range map[string]string{

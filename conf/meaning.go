@@ -171,6 +171,9 @@ func (d *decoder) policies(list []Policy) {
 		for key, err := range p.Policy().Validate() {
 			d.at(path+"."+key, err)
 		}
+		if at := path + ".retention"; p.Retention != nil && *p.Retention == (Retention{}) && !d.broken[at+".age"] && !d.broken[at+".bytes"] {
+			d.at(at, errors.New("says nothing: write age, bytes, or both"))
+		}
 		if j, again := first[p.Name]; again {
 			d.at(path+".name", fmt.Errorf("%q is already the name of policies[%d] at line %d: rename one", p.Name, j, d.places[fmt.Sprintf("policies[%d].name", j)].line))
 		} else if p.Name != "" {

@@ -72,6 +72,9 @@ func (p Policy) Policy() policies.Policy {
 		Name: p.Name, Match: p.Match, Keep: policies.Keep(p.Keep), Field: p.Field, Key: p.Key,
 		Dedupe: p.Dedupe, Check: p.Check, MaxBytes: int64(p.MaxBytes), Grammar: p.Grammar.spec(), Unknown: p.Unknown,
 	}
+	if r := p.Retention; r != nil {
+		out.Retention = streams.Limit{Age: r.Age, Bytes: int64(r.Bytes)}
+	}
 	if p.Array != nil {
 		out.Array = &arrays.Spec{Kind: p.Array.Kind, Time: p.Array.Time, Columns: p.Array.Columns}
 	}

@@ -60,12 +60,20 @@ func parseDuration(s string) (time.Duration, error) {
 	if s == "0" {
 		return 0, nil
 	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 64); err == nil && n <= mostDays {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is no duration: write a number and a unit such as 500ms, 30s or 24h", s)
+		return 0, fmt.Errorf("%q is no duration: write a number and a unit such as 500ms, 30s, 24h or 30d", s)
 	}
 	return d, nil
 }
+
+// mostDays is what a duration can be.
+const mostDays = uint64(math.MaxInt64 / (24 * time.Hour))
 
 func parseBool(s string) (bool, error) {
 	switch s {

@@ -79,6 +79,8 @@ type Policy struct {
 	Unknown bool
 	// MaxBytes bounds one batch; 0 is the listener's bound.
 	MaxBytes int64
+	// Retention says how much of each stream is kept; zero is all of it.
+	Retention streams.Limit
 }
 
 // A Refused is a part of a batch that is no entry.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weir/streams"
 )
 
 // How a policy tells a batch that came before.
@@ -63,6 +65,7 @@ func (p Policy) Validate() map[string]error {
 	if p.MaxBytes < 0 {
 		set("max_bytes", errors.New("below zero: write a size such as 8MiB, or 0 for the listener's bound"))
 	}
+	set("retention", p.checkRetention())
 	if p.Grammar != nil {
 		for key, err := range p.Grammar.Validate() {
 			set("grammar."+key, err)
@@ -79,6 +82,19 @@ func (p Policy) Validate() map[string]error {
 		}
 	}
 	return bad
+}
+
+// checkRetention tells whether the beginning of the policy's streams may go.
+func (p Policy) checkRetention() error {
+	switch r := p.Retention; {
+	case r == streams.Limit{}:
+		return nil
+	case r.Age < 0 || r.Bytes < 0:
+		return errors.New("is below zero: write an age such as 30d, and a size such as 100GB")
+	case p.Keep == Buckets || p.Keep == Messages:
+		return fmt.Errorf("the numbers of what keep: %s stores count from the stream's first byte, which has to stay: remove retention", p.Keep)
+	}
+	return nil
 }
 
 // checkArray tells whether the decoder can read what the policy keeps.

@@ -104,6 +104,13 @@ func (st *Stream) State() State {
 	return s
 }
 
+// Folded is up to where the stream has left the log: what may be trimmed.
+func (st *Stream) Folded() int64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.folded.length
+}
+
 // begin starts a generation. The caller holds mu.
 func (st *Stream) begin(generation uint64) {
 	st.durable = tip{generation, 0}

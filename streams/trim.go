@@ -11,8 +11,8 @@ import (
 type Cut struct {
 	Stream     *Stream
 	Generation uint64
-	// Before is the offset of the first byte that stays. What the log still
-	// holds stays as well, and so does a file that commits write to.
+	// Before is the offset of the first byte that stays; it is moved back to
+	// Folded, and to before a file that commits write to.
 	Before int64
 	// Seal ends the last chunk file: what comes goes to another one, so that
 	// the file can be given up before it is full.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ func newGet() *cobra.Command {
 		Long: `Download the bytes of a stream, or its records, to standard output or a file.
 When the connection breaks while bytes come, it is made again and goes on where
 it ended, unless the stream was replaced meanwhile. A file appears under its
-name when it is whole.`,
+name when it is whole. Of a stream that was trimmed it has the bytes from its
+beginning on.`,
 		Example: `  weir get wavs.take1 --output take1.wav
   weir get greetings.first --format jsonl`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -35,7 +37,7 @@ name when it is whole.`,
 				query.Set("format", format)
 				from.RawQuery = query.Encode()
 			}
-			g := getting{url: from, resumes: format == "" || format == "raw", pause: time.Second}
+			g := getting{url: from, resumes: format == "" || format == "raw", notes: c.ErrOrStderr(), pause: time.Second}
 			if err := g.run(c.Context(), file, c.OutOrStdout()); err != nil {
 				return fmt.Errorf("get %s: %w", from.Redacted(), err)
 			}
@@ -51,12 +53,14 @@ name when it is whole.`,
 // A getting is one download.
 type getting struct {
 	url     *url.URL
-	resumes bool          // its bytes stay where they are
+	resumes bool // its bytes stay where they are
+	notes   io.Writer
 	pause   time.Duration // before a connection is made again
 
-	tag  string // the ETag's first part, which is the stream's generation
-	size int64  // of the stream when the download began
-	done int64
+	tag   string // the ETag's first part, which is the stream's generation
+	begin int64  // of the first byte that there is
+	size  int64  // offset of the end when the download began
+	done  int64
 }
 
 // getAttempts is how often in a row a download may break off without a byte.
@@ -107,7 +111,9 @@ func (g *getting) some(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if g.done > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", g.done, g.size-1))
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", g.begin+g.done, g.size-1))
+	} else if g.begin > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", g.begin))
 	}
 	answer, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -117,7 +123,11 @@ func (g *getting) some(ctx context.Context, out io.Writer) error {
 	generation, _, _ := strings.Cut(answer.Header.Get("ETag"), "-")
 	switch {
 	case answer.StatusCode == http.StatusOK && g.done == 0:
-		g.tag, g.size = generation, answer.ContentLength
+		g.tag, g.begin, g.size = generation, 0, answer.ContentLength
+	case g.trimmed(answer):
+		return g.some(ctx, out)
+	case answer.StatusCode == http.StatusPartialContent && g.done == 0:
+		g.tag, g.size = generation, g.begin+answer.ContentLength
 	case answer.StatusCode == http.StatusPartialContent && generation == g.tag:
 	case answer.StatusCode < 300:
 		return fmt.Errorf("%w: the stream was replaced after %d bytes", errRefused, g.done)
@@ -129,8 +139,21 @@ func (g *getting) some(ctx context.Context, out io.Writer) error {
 	}
 	n, err := io.Copy(out, answer.Body)
 	g.done += n
-	if err == nil && g.size >= 0 && g.done != g.size {
+	if err == nil && g.size >= 0 && g.begin+g.done != g.size {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// trimmed tells whether a stream has no bytes before one that the download then
+// begins with.
+func (g *getting) trimmed(answer *http.Response) bool {
+	begin, err := strconv.ParseInt(answer.Header.Get("Weir-Begin"), 10, 64)
+	gone := answer.StatusCode == http.StatusGone || answer.StatusCode == http.StatusRequestedRangeNotSatisfiable
+	if err != nil || !gone || begin <= g.begin || g.done > 0 || !g.resumes {
+		return false
+	}
+	g.begin = begin
+	fmt.Fprintf(g.notes, "weir: get: the stream was trimmed; from byte %d on:\n", begin)
+	return true
 }

@@ -133,3 +133,33 @@ func TestTail(t *testing.T) {
 		t.Errorf("%v, %v", u, err)
 	}
 }
+
+// TestGetTrimmed: of a stream that was trimmed the bytes that there are come,
+// also over a break.
+func TestGetTrimmed(t *testing.T) {
+	t.Parallel()
+	gone := func(then http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			from := 0
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
+			if from >= 7 {
+				if strings.HasSuffix(r.Header.Get("Range"), "-") {
+					r.Header.Set("Range", r.Header.Get("Range")+fmt.Sprint(len(stored)-1))
+				}
+				then(w, r)
+				return
+			}
+			w.Header().Set("Weir-Begin", "7")
+			refusal(410)(w, r)
+		}
+	}
+	var out, notes bytes.Buffer
+	g := getting{url: serveOnce(t, gone(nil), gone(part("1", 3)), gone(part("1", 100))), resumes: true, notes: &notes}
+	if err := g.run(t.Context(), "", &out); err != nil || out.String() != stored[7:] || !strings.Contains(notes.String(), "byte 7") {
+		t.Errorf("%q, %q, %v", &out, &notes, err)
+	}
+	records := getting{url: serveOnce(t, gone(nil)), notes: &notes}
+	if err := records.run(t.Context(), "", &out); !errors.Is(err, errRefused) {
+		t.Errorf("records from before the beginning: %v", err)
+	}
+}

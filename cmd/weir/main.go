@@ -88,7 +88,7 @@ zarr and numpy open by URL while they grow.`,
 		{"serve", newServe}, {"demo", newDemo},
 		{"send", newSend}, {"put", newPut}, {"get", newGet}, {"tail", newTail},
 		{"slap", newSlap}, {"node", newNode},
-		{"check", newCheck}, {"route", newRoute}, {"hash-password", newHashPassword}, {"job", newJobCommand}, {"fsck", newFsck},
+		{"check", newCheck}, {"route", newRoute}, {"hash-password", newHashPassword}, {"job", newJobCommand}, {"expire", newExpire}, {"fsck", newFsck},
 	}
 	for _, c := range commands {
 		if len(args) > 0 && c.name == args[0] {

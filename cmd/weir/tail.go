@@ -23,7 +23,7 @@ func newTail() *cobra.Command {
 breaks it is made again, and goes on behind the last record that was shown:
 none is missing and none comes twice.`,
 		Example: `  weir tail greetings.first
-  weir tail greetings.first --from 0 --count 10
+  weir tail greetings.first --from begin --count 10
   weir tail https://alice:secret@gateway.example.com/streams/greetings.first`,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
@@ -35,7 +35,7 @@ none is missing and none comes twice.`,
 		},
 	}
 	c.Flags().StringVar(&t.server, "server", "http://127.0.0.1:8880", "the gateway's `URL`")
-	c.Flags().StringVar(&t.from, "from", "", "begin at this `OFFSET` in the stream, 0 is its beginning; else with what comes now")
+	c.Flags().StringVar(&t.from, "from", "", "begin at this `OFFSET` in the stream, or at its \"begin\"ning; else with what comes now")
 	c.Flags().IntVar(&t.count, "count", 0, "end after so many records")
 	return c
 }
@@ -164,6 +164,9 @@ func (t *tailing) event(kind, id, data string) error {
 		return fmt.Errorf("%w: %s", errRefused, data)
 	case kind == "replaced":
 		_, err := fmt.Fprintln(t.notes, "weir: tail: the stream was replaced; from its beginning:")
+		return err
+	case kind == "trimmed":
+		_, err := fmt.Fprintln(t.notes, "weir: tail: what came next was given up; from the stream's beginning:")
 		return err
 	case data == "":
 		return nil

@@ -33,6 +33,8 @@ type Sources struct {
 	HTTP     func() httpapi.Stats
 	Jobs     func() Jobs
 	Lake     func() lake.Stats
+	// Retention tells by policy what was given up.
+	Retention func() map[string]Retention
 	// Deployments are the instances that policies name.
 	Deployments func() []deploy.Status
 	// Version of weir, for weir_build_info.
@@ -149,6 +151,7 @@ type snapshot struct {
 	http     httpapi.Stats
 	jobs     Jobs
 	lake     lake.Stats
+	retained map[string]Retention
 	deployed []deploy.Status
 	version  string
 }
@@ -162,6 +165,7 @@ func take(s Sources) snapshot {
 	ask(&now.http, s.HTTP)
 	ask(&now.jobs, s.Jobs)
 	ask(&now.lake, s.Lake)
+	ask(&now.retained, s.Retention)
 	ask(&now.deployed, s.Deployments)
 	return now
 }

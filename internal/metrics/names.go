@@ -67,6 +67,9 @@ func present(s Sources) []metric {
 	if s.Lake != nil {
 		list = append(list, ofLake()...)
 	}
+	if s.Retention != nil {
+		list = append(list, ofRetention()...)
+	}
 	if s.Deployments != nil {
 		list = append(list, ofDeployments()...)
 	}
@@ -89,6 +92,8 @@ func ofStreams() []metric {
 			histogram: func(s *snapshot) streams.Histogram { return s.streams.CommitSeconds }},
 		{name: "weir_stream_folded_bytes_total", kind: counter, help: "Bytes moved from the shared log to chunk files.",
 			read: one(func(s *snapshot) int64 { return s.streams.FoldedBytes })},
+		{name: "weir_stream_trimmed_bytes_total", kind: counter, help: "Bytes given up at the beginnings of streams.",
+			read: one(func(s *snapshot) int64 { return s.streams.TrimmedBytes })},
 		{name: "weir_stream_log_segments", kind: gauge, help: "Segments of the shared log.",
 			read: one(func(s *snapshot) int64 { return s.streams.Segments })},
 		{name: "weir_stream_keys", kind: gauge, help: "Append keys that are remembered to recognise repetitions.",

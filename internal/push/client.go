@@ -55,6 +55,7 @@ type stream struct {
 type state struct {
 	length int64
 	etag   string
+	begin  int64 // of the first byte that was not trimmed
 }
 
 // answer does a request; the answer's body is to be closed. What is no 2xx, and
@@ -119,7 +120,8 @@ func (s stream) state(ctx context.Context) (state, error) {
 	if resp.StatusCode == http.StatusNotFound {
 		return state{}, nil
 	}
-	return state{max(0, resp.ContentLength), resp.Header.Get("ETag")}, nil
+	begin, _ := strconv.ParseInt(resp.Header.Get("Weir-Begin"), 10, 64) // none is 0
+	return state{max(0, resp.ContentLength), resp.Header.Get("ETag"), begin}, nil
 }
 
 // A chunk is a range of a stream, with its SHA-256 where the server knows it.

@@ -129,7 +129,7 @@ func (p *putting) once(ctx context.Context) error {
 		if p.Part > 0 {
 			n = min(n, p.Part)
 		}
-		k, err := p.part(ctx, first, at, n, state{was.length, etag})
+		k, err := p.part(ctx, first, at, n, state{length: was.length, etag: etag})
 		if err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (r *reader) Read(b []byte) (int, error) {
 // beginning gives the length of the stream if it is a beginning of the file,
 // else 0.
 func (p *putting) beginning(ctx context.Context, was state) (int64, error) {
-	if was.length == 0 || was.length > p.size {
+	if was.length == 0 || was.length > p.size || was.begin > 0 { // what was trimmed cannot be compared
 		return 0, nil
 	}
 	chunks, err := p.s.chunks(ctx)

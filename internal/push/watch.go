@@ -428,7 +428,7 @@ func (w *Watcher) sync(ctx context.Context, f *followed) error {
 		return err
 	}
 	if extra := now.length - f.at.Length; extra > 0 {
-		same, err := w.same(ctx, f, extra)
+		same, err := w.same(ctx, f, extra, now.begin)
 		if err != nil {
 			return err
 		}
@@ -445,14 +445,19 @@ func (w *Watcher) sync(ctx context.Context, f *followed) error {
 	return w.keep(f)
 }
 
-// same tells whether what the stream has more is what comes next in the file.
-func (w *Watcher) same(ctx context.Context, f *followed, n int64) (bool, error) {
-	theirs, err := f.s.read(ctx, f.at.Length, f.at.Length+n)
+// same tells whether what the stream has more is what comes next in the file, as
+// far as it was not trimmed; when all of it was, nobody knows.
+func (w *Watcher) same(ctx context.Context, f *followed, n, begin int64) (bool, error) {
+	gone := max(0, begin-f.at.Length)
+	if gone >= n {
+		return false, nil
+	}
+	theirs, err := f.s.read(ctx, f.at.Length+gone, f.at.Length+n)
 	if err != nil {
 		return false, err
 	}
 	defer theirs.Close()
-	return equal(io.NewSectionReader(f.f, f.at.Offset, n), theirs, n)
+	return equal(io.NewSectionReader(f.f, f.at.Offset+gone, n-gone), theirs, n-gone)
 }
 
 // leave ends following a file of which all was sent, and that has lost its

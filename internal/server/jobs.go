@@ -200,6 +200,9 @@ const allJobs = "job"
 func (s *Server) distribute(ctx context.Context) error {
 	own, shared := []jobs.Distribution{}, []jobs.Distribution{}
 	for _, d := range s.conf.Jobs.Distributions() {
+		if d.Action == actionExpire && !s.retains() {
+			continue // there is nothing to give up, and so no job to look at
+		}
 		if s.isOwn(d.Action) {
 			own = append(own, d)
 		} else {

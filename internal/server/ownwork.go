@@ -39,6 +39,7 @@ func (s *Server) ownWork() map[string]jobs.Work {
 			return say(r, err, "%d jobs deleted that ended more than %d days ago", n, keepEnded/(24*time.Hour))
 		},
 		actionVerify: s.verify,
+		actionExpire: s.expire,
 	}
 }
 
@@ -150,6 +151,8 @@ func (v *verifier) stream(ctx context.Context, st *streams.Stream, found func(st
 			return context.Cause(ctx)
 		case errors.Is(err, streams.ErrGeneration): // replaced meanwhile
 			return nil
+		case errors.Is(err, streams.ErrTrimmed): // given up meanwhile
+			continue
 		case errors.Is(err, streams.ErrClosed):
 			return err
 		}
@@ -167,7 +170,7 @@ func (v *verifier) stream(ctx context.Context, st *streams.Stream, found func(st
 
 // sum reads a chunk and gives its checksum.
 func (v *verifier) sum(ctx context.Context, st *streams.Stream, generation uint64, c streams.Chunk) (string, error) {
-	r, err := st.Reader(generation, c.Offset, c.Offset+c.Length)
+	r, err := st.ChunkReader(generation, c)
 	if err != nil {
 		return "", err
 	}

@@ -57,6 +57,7 @@ type Server struct {
 	forward   *forward.Server
 	bound     *listeners
 	lake      *lake.Lake // nil where none is configured
+	retained  retained
 
 	master   *master.Master   // nil without slap.listen
 	deployer *deploy.Deployer // nil without policies that deploy
@@ -267,6 +268,7 @@ func (s *Server) startHTTP() (func(context.Context) error, error) {
 		HTTP: func() httpapi.Stats { return s.http.Stats() }, Version: s.version,
 		Jobs:        s.jobStats,
 		Lake:        s.lakeStats(),
+		Retention:   s.retained.stats,
 		Deployments: s.deployed,
 	})
 	if err != nil {

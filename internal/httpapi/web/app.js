@@ -187,10 +187,11 @@ function showStreams(s) {
   say("count-streams", s.totals.streams ? number.format(s.totals.streams) : "");
   const part = $("filter").value.toLowerCase();
   const list = s.streams.filter((st) => st.name.toLowerCase().includes(part)).slice(0, 200);
-  rows("streams", list, (st) => [st.name, st.length, st.records, ago(st.modified, s.time)], (st) => el("tr", {},
-    el("td", {}, el("a", { href: "/streams/" + encodeURIComponent(st.name), textContent: st.name, title: st.name }),
-      ...(st.name.startsWith("_dead") ? [el("span", { className: "badge", textContent: "dead letters" })] : [])),
-    el("td", { className: "n", textContent: bytes(st.length) }),
+  rows("streams", list, (st) => [st.name, st.begin, st.length, st.records, ago(st.modified, s.time)], (st) => el("tr", {},
+    el("td", {}, el("a", { href: "/streams/" + encodeURIComponent(st.name) + (st.begin ? "/chunks" : ""), textContent: st.name, title: st.name }),
+      ...(st.name.startsWith("_dead") ? [el("span", { className: "badge", textContent: "dead letters" })] : []),
+      ...(st.begin ? [el("span", { className: "badge", textContent: "from byte " + number.format(st.begin) })] : [])),
+    el("td", { className: "n", textContent: bytes(st.length - st.begin), title: st.begin ? `begins at byte ${number.format(st.begin)} of ${number.format(st.length)}` : "" }),
     el("td", { className: "n", textContent: number.format(st.records) }),
     el("td", { className: "n", textContent: ago(st.modified, s.time) })));
   $("first").hidden = s.streams.length > 0;
