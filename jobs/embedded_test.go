@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -28,8 +29,37 @@ func openQueue(t testing.TB, dir string, fs vfs.FS, segment int64) *jobs.Store {
 func TestEmbeddedQueue(t *testing.T) {
 	t.Parallel()
 	queuetest.Run(t, func(t *testing.T) jobs.Queue {
-		return openQueue(t, "data", vfs.NewMem(1<<30), 64<<10).Queue()
+		return openCrashing(t, vfs.NewMem(1<<30))
 	})
+}
+
+// A crashing queue can lose its process.
+type crashing struct {
+	jobs.Queue
+	fs  *vfs.Mem
+	end func()
+}
+
+func openCrashing(t testing.TB, fs *vfs.Mem) crashing {
+	t.Helper()
+	kept, err := streams.Open("data", streams.Options{FS: fs, SegmentBytes: 64 << 10, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := jobs.OpenStore(jobs.StoreOptions{Streams: kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() { s.Close(); kept.Close() })
+	t.Cleanup(end)
+	return crashing{s.Queue(), fs, end}
+}
+
+// Crash implements queuetest.Crasher: what was on the disk is all that is left.
+func (q crashing) Crash(t testing.TB) jobs.Queue {
+	disk := q.fs.CrashClone(rand.New(rand.NewPCG(1, 1)))
+	q.end()
+	return openCrashing(t, disk)
 }
 
 // BenchmarkEmbedded: cycles of take and durable consume, 8 workers, 10,000 queued.

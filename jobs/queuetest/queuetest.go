@@ -38,6 +38,14 @@ func Run(t *testing.T, open func(t *testing.T) jobs.Queue) {
 
 // patience is how long a test waits for what must happen: in vain on a machine
 // that is broken, not on one that is slow.
+// A Crasher is a queue whose process can end as by kill -9, or whose session can
+// expire. What its locks held is free in the queue that Crash gives, which goes
+// on with the entries, and the old locks do nothing.
+type Crasher interface {
+	jobs.Queue
+	Crash(t testing.TB) jobs.Queue
+}
+
 const patience = 2 * time.Minute
 
 func put(t testing.TB, q jobs.Queue, id string, priority int) string {
@@ -259,18 +267,27 @@ func contextEnds(t *testing.T, q jobs.Queue) {
 }
 
 // model compares random steps with what a queue is: entries by priority, some
-// of them taken.
+// of them taken; a crash frees those.
 func model(t *testing.T, q jobs.Queue) {
-	n := 0
+	n, steps := 0, 7
+	if _, ok := q.(Crasher); ok {
+		steps = 8
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		free, held := map[string]string{}, []jobs.Lock{}
 		for range rapid.IntRange(1, 15).Draw(r, "steps") {
-			switch step := rapid.IntRange(0, 3).Draw(r, "step"); {
-			case step == 0:
+			switch step := rapid.IntRange(0, steps).Draw(r, "step"); {
+			case step == 8:
+				q = crash(t, r, q.(Crasher), held)
+				for _, l := range held {
+					free[l.Path()] = l.ID()
+				}
+				held = nil
+			case step%4 == 0:
 				n++
 				id := fmt.Sprint("job/", n)
 				free[put(t, q, id, rapid.IntRange(0, 3).Draw(r, "priority"))] = id
-			case step == 1 && len(free) > 0:
+			case step%4 == 1 && len(free) > 0:
 				l := take(t, q)
 				if free[l.Path()] != l.ID() {
 					r.Errorf("took %s of %s, which is not free", l.Path(), l.ID())
@@ -281,7 +298,7 @@ func model(t *testing.T, q jobs.Queue) {
 				i := rapid.IntRange(0, len(held)-1).Draw(r, "which")
 				l := held[i]
 				held = slices.Delete(held, i, i+1)
-				if step == 2 {
+				if step%4 == 2 {
 					consume(t, l)
 				} else {
 					if err := l.Release(t.Context(), 0); err != nil {
@@ -306,4 +323,17 @@ func model(t *testing.T, q jobs.Queue) {
 			r.Errorf("left are %v, %v", left, err)
 		}
 	})
+}
+
+// crash ends the process, or its session, and tries what it held: a consume is
+// refused, and a release, whatever its answer, frees nothing that is another's.
+func crash(t *testing.T, r *rapid.T, q Crasher, held []jobs.Lock) jobs.Queue {
+	next := q.Crash(t)
+	for _, l := range held {
+		if err := l.Consume(t.Context()); !errors.Is(err, jobs.ErrLost) && !errors.Is(err, jobs.ErrClosed) {
+			r.Errorf("a lock of before the crash still does something: %v", err)
+		}
+		l.Release(t.Context(), 0)
+	}
+	return next
 }

@@ -30,7 +30,7 @@ func TestOneServer(t *testing.T) {
 	t.Run("queue", func(t *testing.T) {
 		queuetest.Run(t, func(t *testing.T) jobs.Queue {
 			e.wipe(t)
-			return e.open(t)
+			return expiring{e.open(t), e.raw(t)}
 		})
 	})
 	for _, c := range []struct {
@@ -45,6 +45,36 @@ func TestOneServer(t *testing.T) {
 			c.try(t, e)
 		})
 	}
+}
+
+// An expiring queue can lose its session.
+type expiring struct {
+	*Client
+	raw *zk.Conn
+}
+
+// Crash implements queuetest.Crasher: what is ephemeral goes, as at the end of
+// the session, which the client has yet to learn of.
+func (q expiring) Crash(t testing.TB) jobs.Queue {
+	t.Helper()
+	s, err := q.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := []string{s.canary}
+	names, _, err := q.raw.Children(takenFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		gone = append(gone, takenFolder+"/"+name)
+	}
+	for _, node := range gone {
+		if err := q.raw.Delete(node, -1); err != nil && err != zk.ErrNoNode {
+			t.Fatal(err)
+		}
+	}
+	return q
 }
 
 func take(t testing.TB, q jobs.Queue) jobs.Lock {
