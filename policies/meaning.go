@@ -46,6 +46,16 @@ func (r *Router) admit(rt *route) error {
 	return nil
 }
 
+// Announce makes the supply, product and ingestion that data of a tag will need,
+// as far as its policy makes them by itself; the errors are those of Keep.
+func (r *Router) Announce(tag string) error {
+	rt, err := r.find(target{tag: tag})
+	if err != nil {
+		return err
+	}
+	return r.admit(rt)
+}
+
 // wouldAdmit is admit, and changes nothing.
 func (r *Router) wouldAdmit(rt *route) error {
 	if r.catalog == nil || rt.meaning == nil {

@@ -48,6 +48,8 @@ var (
 	routeLake       = &route{name: "lake", anyMethod: true, reads: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
 	routeLakeChange = &route{name: "lake-change", takes: true, serve: (*request).serveLake, policies: (*request).policyOfLake}
 	routeLakeFiles  = &route{name: "lake-files", serve: (*request).lakeFiles, policies: (*request).policyOfLake}
+	// Radios tell that they will send.
+	routeRegister = &route{name: "register", takes: true, serve: (*request).register, policies: (*request).policyOfRegister}
 	// Ways in for collectors of metrics.
 	routeCollect     = &route{name: "collect", takes: true, serve: (*request).collect, bodyTells: true}
 	routeInfluxPing  = &route{name: "influx-ping", open: true, serve: (*request).influxPing}
@@ -59,7 +61,7 @@ var (
 func allRoutes() []*route {
 	return []*route{routeIngest, routeUpload, routeStream, routeChunks, routeStreams, routeArray, routeArrays,
 		routeBuckets, routeAPI, routeCatalog, routeJobs, routeHealth, routeReady, routeMetrics, routeContract, routePage, routeLake, routeLakeChange, routeLakeFiles,
-		routeCollect, routeInfluxPing, routeInfluxQuery, routeNone}
+		routeRegister, routeCollect, routeInfluxPing, routeInfluxQuery, routeNone}
 }
 
 // routeFor finds the kind of a request by its method and path.
@@ -84,6 +86,9 @@ func routeFor(method string, t target) *route {
 	}
 	if t.isJobs() {
 		return routeJobs
+	}
+	if t.isRegister() {
+		return routeRegister
 	}
 	if found := lakeRoute(method, t); found != nil {
 		return found
