@@ -214,20 +214,21 @@ func (r *request) spans(res resource) (spans []span, ok bool) {
 	if len(ranges) == 0 || !r.ctx.IsGet() {
 		return nil, false
 	}
-	if cond := string(h.Peek(fasthttp.HeaderIfRange)); cond != "" && !validIfRange(cond, res) {
+	if cond := string(h.Peek(fasthttp.HeaderIfRange)); cond != "" && !validIfRange(cond, res, time.Now()) {
 		return nil, false
 	}
 	return parseRange(string(ranges), res.begin, res.size)
 }
 
 // validIfRange tells whether If-Range, a strong tag or a date, means the
-// resource as it is.
-func validIfRange(cond string, res resource) bool {
+// resource as it is. A date does when its second is over: within it the
+// resource may be replaced again (RFC 9110, 8.8.2.2).
+func validIfRange(cond string, res resource, now time.Time) bool {
 	if strings.HasPrefix(cond, `"`) {
 		return cond == res.etag
 	}
 	t, err := http.ParseTime(cond)
-	return err == nil && t.Equal(res.modified.Truncate(time.Second))
+	return err == nil && t.Equal(res.modified.Truncate(time.Second)) && now.Sub(t) > time.Second
 }
 
 func contentRangeOf(sp span, size int64) string {
