@@ -36,7 +36,7 @@ type segLog struct {
 
 // asideSegments bounds, in segments, what a segment says to be in chunk files:
 // until it is folded, nothing of that can be trimmed.
-const asideSegments = 2
+const asideSegments = 4
 
 // segmentRecords bounds the index of a segment in memory.
 func (l *segLog) segmentRecords() int { return int(l.size / 128) }

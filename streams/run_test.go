@@ -221,10 +221,10 @@ func TestRunTrimmed(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem(1 << 40)
 	o := small(mem)
-	o.ChunkBytes = 1 << 20
+	o.ChunkBytes = 4 << 20
 	s := mustOpen(t, "data", o)
 	st, want := busyStream(t, s)
-	for i := range uint64(200) { // so that a part of the file is folded
+	for i := range uint64(500) { // so that a part of the file is folded
 		b := identified(1000+i, 2000)
 		mustAppend(t, s, Record{Stream: st, Data: b})
 		want = append(want, b...)
