@@ -142,6 +142,8 @@ echo '{"affectedResources":[{"href":"dummy"},{"href":"virtual-machine/aaaa"}]}'`
 	for _, r := range replays {
 		t.Run(r.name, func(t *testing.T) { r.run(t, s, c, folder, dir, hosts) })
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.logins < len(replays) {
 		t.Errorf("%d logins by %d executors", s.logins, len(replays))
 	}
