@@ -40,6 +40,10 @@ type Options struct {
 	// LiveSegments is how many full segments stay before the oldest is folded
 	// into chunk files and recycled; default 3.
 	LiveSegments int
+	// LogAge is how long what is appended stays in the log at most, as long as
+	// appends come: then the segment counts as full, and is folded whatever
+	// LiveSegments says. 0 is no bound.
+	LogAge time.Duration
 	// LargeBytes is the size from which an append goes to a chunk file of its
 	// own, with only a reference in the log; default 1 MiB.
 	LargeBytes int

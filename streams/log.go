@@ -19,6 +19,7 @@ type segLog struct {
 	fs   vfs.FS
 	dir  string
 	size int64
+	age  time.Duration // from which a segment counts as full; 0 is no bound
 	now  func() time.Time
 
 	out  blockWriter // writes to cur
@@ -46,7 +47,7 @@ func (l *segLog) segmentRecords() int { return int(l.size / 128) }
 // begins a new segment, which cuts this one where it was before.
 // aside is how many bytes its records say to be in chunk files.
 func (l *segLog) write(mem []byte, b batchInfo, aside int) (*segment, int64, error) {
-	if l.cur == nil || l.cur.pos+b.size() > l.size-sectorBytes || l.cur.records > l.segmentRecords() || l.cur.aside >= asideSegments*l.size {
+	if l.cur == nil || l.old(l.cur) || l.cur.pos+b.size() > l.size-sectorBytes || l.cur.records > l.segmentRecords() || l.cur.aside >= asideSegments*l.size {
 		if err := l.roll(); err != nil {
 			return nil, 0, err
 		}
@@ -175,14 +176,20 @@ func (l *segLog) pin(generation uint32) *segment {
 
 func (s *segment) unpin() { s.pins.Add(-1) }
 
-// oldest gives the oldest full segment when more than keep are full.
+// oldest gives the oldest full segment when more than keep are full, or when it
+// is old.
 func (l *segLog) oldest(keep int) *segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.full) <= keep {
+	if len(l.full) == 0 || len(l.full) <= keep && !l.old(l.full[0]) {
 		return nil
 	}
 	return l.full[0]
+}
+
+// old tells whether a segment was begun so long ago that it is to be folded.
+func (l *segLog) old(s *segment) bool {
+	return l.age > 0 && l.now().UnixNano()-s.time > int64(l.age)
 }
 
 // recycle makes a folded segment free.

@@ -120,7 +120,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("streams: SegmentBytes is %d; use a multiple of 512 from 64 KiB to 1 GiB", o.SegmentBytes)
 	case large < 1 || large > o.SegmentBytes/8:
 		return o, fmt.Errorf("streams: LargeBytes is %d; use at most an eighth of SegmentBytes", large)
-	case live < 0 || keys < 0 || o.ChunkBytes < 0 || o.MinFree < 0 || o.KeyAge < 0:
+	case live < 0 || keys < 0 || o.ChunkBytes < 0 || o.MinFree < 0 || o.KeyAge < 0 || o.LogAge < 0:
 		return o, errors.New("streams: an option is negative")
 	}
 	return o, nil
@@ -150,7 +150,7 @@ func newStore(dir string, o Options) *Store {
 	s := &Store{
 		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
 		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
-		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, now: o.Now, live: map[uint32]*segment{}},
+		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, age: o.LogAge, now: o.Now, live: map[uint32]*segment{}},
 		handles: newHandles(o.FS), belts: newBelts(),
 		wake: make(chan struct{}, 1), trims: make(chan *trimming), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
 	}

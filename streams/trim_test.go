@@ -411,3 +411,27 @@ func TestSealCuts(t *testing.T) {
 		t.Fatalf("%+v %v", r, err)
 	}
 }
+
+// TestLogAge: what little comes for leaves the log all the same.
+func TestLogAge(t *testing.T) {
+	t.Parallel()
+	for _, age := range []time.Duration{0, time.Hour} {
+		clock := newHandClock()
+		o := small(vfs.NewMem(1 << 40))
+		o.Now, o.LogAge = clock.now, age
+		s := mustOpen(t, "data", o)
+		defer s.Close()
+		a, b := mustCreate(t, s, "a"), mustCreate(t, s, "b")
+		mustAppend(t, s, Record{Stream: a, Data: make([]byte, 100)})
+		clock.advance(30 * time.Minute)
+		mustAppend(t, s, Record{Stream: a, Data: make([]byte, 100)})
+		clock.advance(31 * time.Minute)
+		mustAppend(t, s, Record{Stream: b, Data: make([]byte, 100)})
+		if err := waitFolded(s); err != nil {
+			t.Fatal(err)
+		}
+		if want := int64(200 * (age / time.Hour)); a.Folded() != want || b.Folded() != 0 {
+			t.Errorf("age %v: %d and %d bytes are folded, want %d and 0", age, a.Folded(), b.Folded(), want)
+		}
+	}
+}

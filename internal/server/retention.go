@@ -31,6 +31,20 @@ func (s *Server) retains() bool {
 	return false
 }
 
+// leastLogAge keeps a short retention from folding all the time.
+const leastLogAge = time.Minute
+
+// logAge is how long what is appended may stay in the shared log, so that it
+// can be given up in time: as with chunk files, an eighth of the least age.
+func logAge(list []policies.Policy) (least time.Duration) {
+	for _, p := range list {
+		if age := max(p.Retention.Age/8, leastLogAge); p.Retention.Age > 0 && (least == 0 || age < least) {
+			least = age
+		}
+	}
+	return least
+}
+
 // A retained counts what was given up, by policy.
 type retained struct {
 	mu       sync.Mutex

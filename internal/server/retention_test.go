@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"weir/conf"
+	"weir/policies"
+	"weir/streams"
 )
 
 // retaining is a configuration whose log is soon full, and whose policies keep
@@ -178,6 +180,24 @@ func TestExpireHeld(t *testing.T) {
 	_, text := get(t, s, "/metrics")
 	if !strings.Contains(text, `weir_retention_held_bytes{policy="numbers"} 1`) {
 		t.Error("the metrics do not tell what is held")
+	}
+}
+
+// TestLogAge: the log is as young as the shortest retention needs it.
+func TestLogAge(t *testing.T) {
+	t.Parallel()
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		ages []time.Duration
+		want time.Duration
+	}{{nil, 0}, {[]time.Duration{0}, 0}, {[]time.Duration{0, 16 * day, 8 * day}, day}, {[]time.Duration{time.Second, day}, time.Minute}} {
+		var list []policies.Policy
+		for _, age := range c.ages {
+			list = append(list, policies.Policy{Retention: streams.Limit{Age: age, Bytes: 1}})
+		}
+		if got := logAge(list); got != c.want {
+			t.Errorf("%v: %v, want %v", c.ages, got, c.want)
+		}
 	}
 }
 

@@ -195,7 +195,7 @@ func (s *Server) startFolder() (func(context.Context) error, error) {
 
 func (s *Server) startStreams() (_ func(context.Context) error, err error) {
 	o := s.conf.Streams.Options()
-	o.Log = s.log
+	o.Log, o.LogAge = s.log, logAge(s.conf.Router())
 	o.Work = func(what string, do func() error) error { return s.jobs.Follow(what+"_streams", "streams", do) }
 	if s.streams, err = streams.Open(filepath.Join(s.conf.Data, "streams"), o); err != nil {
 		return nil, err
