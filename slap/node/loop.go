@@ -70,13 +70,20 @@ func (n *Node) repeat(ctx context.Context, what string, every time.Duration, do 
 			}
 			n.tellOutcome(what, o)
 		}
-		if pause = every; err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			n.log.Error(what, "error", err)
-			if isOffline(err) {
-				pause = min(2*pause, max(every, 5*time.Minute))
-			}
 		}
+		pause = next(pause, every, err)
 	}
+}
+
+// next is the pause after a run: twice the last one while the master is away,
+// to five minutes.
+func next(pause, every time.Duration, err error) time.Duration {
+	if !isOffline(err) {
+		return every
+	}
+	return min(2*pause, max(every, 5*time.Minute))
 }
 
 func (n *Node) tellOutcome(what string, o Outcome) {
