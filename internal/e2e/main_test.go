@@ -31,6 +31,9 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	// buildout builds recipes by pip, which would get setuptools from the network
+	// for it, though it is there. pip reads 0 as: no isolation.
+	os.Setenv("PIP_NO_BUILD_ISOLATION", "0")
 	program = filepath.Join(dir, "weir")
 	args, env := []string{"build", "-o", program}, append(os.Environ(), "CGO_ENABLED=0") // as it is delivered
 	if os.Getenv("WEIR_RACE") != "" {
