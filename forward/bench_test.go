@@ -58,6 +58,7 @@ func BenchmarkDecode(b *testing.B) {
 			frames, records := benchFrames(mode)
 			buf := make([]byte, len(frames))
 			d := fuzzed()
+			*d.o = Options{}.withDefaults()
 			b.SetBytes(int64(len(frames)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -57,6 +57,7 @@ type decompressor interface {
 type inflater struct {
 	gzip inflate.Decoder
 	zstd zstdDecoder
+	own  bool // not one of those that are shared
 }
 
 // inflaters bounds how many payloads are decompressed at once, and with that
@@ -72,14 +73,20 @@ func newInflaters(n int) inflaters {
 	return c
 }
 
-// take gives an inflater, and what gives it back. Those who have one may wait
+// take gives an inflater, for give to put back. Those who have one may wait
 // for memory, so the lease that they wait for gets one of its own.
-func (c inflaters) take(l *lease) (f *inflater, give func()) {
+func (c inflaters) take(l *lease) *inflater {
 	if l.ahead() {
-		return &inflater{}, func() {}
+		return &inflater{own: true}
 	}
-	f = <-c
-	return f, func() { c <- f }
+	return <-c
+}
+
+// give puts an inflater back.
+func (c inflaters) give(f *inflater) {
+	if !f.own {
+		c <- f
+	}
 }
 
 // inflate appends src, decompressed, to the open piece of dst: at most limit
@@ -87,8 +94,8 @@ func (c inflaters) take(l *lease) (f *inflater, give func()) {
 // what is likely to come; and if that was wrong, or would be too much, what
 // comes is counted before it is given a place.
 func (c inflaters) inflate(dst *arena, src []byte, method string, limit int64) error {
-	f, give := c.take(dst.lease)
-	defer give()
+	f := c.take(dst.lease)
+	defer c.give(f)
 	var d decompressor = &f.gzip
 	if method == methodZstd {
 		d = &f.zstd

@@ -412,18 +412,18 @@ func TestInflaterForTheLeaseAhead(t *testing.T) {
 		t.Fatal("nobody is ahead")
 	}
 	c := newInflaters(1)
-	_, give := c.take(other)
-	got := make(chan *inflater)
-	go func() {
-		f, _ := c.take(ahead)
-		got <- f
-	}()
+	shared := c.take(other)
+	got := make(chan *inflater, 1)
+	go func() { got <- c.take(ahead) }()
 	select {
-	case <-got:
+	case f := <-got:
+		if c.give(f); len(c) != 0 {
+			t.Fatal("its own decompressor went to the shared ones")
+		}
 	case <-time.After(time.Minute):
 		t.Error("the lease that is ahead waits")
 	}
-	give()
+	c.give(shared)
 	if len(c) != 1 {
 		t.Errorf("%d decompressors", len(c))
 	}
