@@ -22,13 +22,17 @@ func (n *Node) Watchdog(ctx context.Context) {
 		} else {
 			c, err = supervise.Dial(ctx, n.SupervisorDir())
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			pause = time.Second
-			continue
+		case ctx.Err() != nil:
+		case errors.Is(err, supervise.ErrAbsent): // it is not there yet, or no more
+			sleep(ctx, 50*time.Millisecond)
+		default:
+			n.log.Warn("watchdog", "error", err)
+			sleep(ctx, pause)
+			pause = min(2*pause, time.Minute)
 		}
-		n.log.Warn("watchdog", "error", err)
-		sleep(ctx, pause)
-		pause = min(2*pause, time.Minute)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -230,6 +231,21 @@ func discard(folders []string) {
 				break
 			}
 			time.Sleep(5 * time.Millisecond) // the last process may not be let go yet
+		}
+	}
+}
+
+// discardEmpty removes what is above programs' groups, their groups' and the
+// supervisor's, where nothing is left in it.
+func discardEmpty(folders []string) {
+	for range 2 {
+		above := map[string]bool{}
+		for _, f := range folders {
+			above[filepath.Dir(f)] = true
+		}
+		folders = slices.Collect(maps.Keys(above))
+		for _, f := range folders {
+			_ = os.Remove(f) // it is refused where there is something
 		}
 	}
 }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -349,6 +350,16 @@ func (k *keeper) settled(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// folders are the cgroups of the last process.
+func (k *keeper) folders() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.rec.Process == nil {
+		return nil
+	}
+	return slices.Clone(k.rec.Process.Folders)
 }
 
 // left counts the processes that the last one left behind.

@@ -163,18 +163,23 @@ func (s *server) forget(group, name string) {
 	discard(s.cgroups.folders(groupSlot(group), slot(group, name)))
 }
 
-// stopAll stops every program, all at once.
+// stopAll stops every program, all at once, and removes the cgroups that they
+// were in: those that were adopted may be in ones of another place.
 func (s *server) stopAll() {
 	var all sync.WaitGroup
+	var folders []string
 	for _, k := range s.keepers() {
+		was := append(k.folders(), s.cgroups.folders(groupSlot(k.group), k.slot)...)
+		folders = append(folders, was...)
 		all.Go(func() {
 			k.stop()
 			k.settled(context.Background())
 			k.close()
-			discard(s.cgroups.folders(groupSlot(k.group), k.slot))
+			discard(was)
 		})
 	}
 	all.Wait()
+	discardEmpty(folders)
 }
 
 // keepers lists all programs.
