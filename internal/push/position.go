@@ -32,11 +32,18 @@ type position struct {
 	Next []identity `json:"next,omitempty"`
 }
 
+// A former file was followed under a path that it has no more.
+type former struct {
+	identity
+	Offset int64  `json:"offset,omitempty"`
+	Head   string `json:"head,omitempty"`
+}
+
 // positions is the position file.
 type positions struct {
 	Format int        `json:"format"`
 	Files  []position `json:"files"`
-	Old    []identity `json:"old,omitempty"`
+	Old    []former   `json:"old,omitempty"`
 
 	name string // "" is kept nowhere
 }
@@ -95,22 +102,21 @@ func (p *positions) put(at position) {
 		p.Files = append(p.Files, at)
 		return
 	}
-	if was := p.Files[i].identity; was != at.identity && was != (identity{}) {
-		p.Old = append(slices.DeleteFunc(p.Old, func(id identity) bool { return id == was }), was)
+	if was := p.Files[i]; was.identity != at.identity && was.identity != (identity{}) {
+		p.forget(was.identity)
+		p.Old = append(p.Old, former{was.identity, was.Offset, was.Head})
 	}
 	p.Files[i] = at
-	p.Old = slices.DeleteFunc(p.Old, func(id identity) bool { return id == at.identity })
+	p.forget(at.identity)
 }
 
-// known tells whether a file was followed under another path.
-func (p *positions) known(id identity, path string) bool {
-	return slices.Contains(p.Old, id) || slices.ContainsFunc(p.Files, func(f position) bool {
-		return f.Path != path && (f.identity == id || slices.Contains(f.Next, id))
-	})
+// forget takes a file from the old ones.
+func (p *positions) forget(id identity) {
+	p.Old = slices.DeleteFunc(p.Old, func(f former) bool { return f.identity == id })
 }
 
 // prune forgets old files of which none has a followed path any more: the
 // system may give their numbers to others.
 func (p *positions) prune(there map[identity]bool) {
-	p.Old = slices.DeleteFunc(p.Old, func(id identity) bool { return !there[id] })
+	p.Old = slices.DeleteFunc(p.Old, func(f former) bool { return !there[f.identity] })
 }

@@ -228,7 +228,7 @@ func (w *Watcher) first(path, to string) (*followed, error) {
 	if known && was.Stream != withoutUser(to) {
 		was, known = position{}, false
 	}
-	if !known && w.at.known(id, path) {
+	if was.identity == (identity{}) && w.elsewhere(path, id) {
 		return nil, nil // it was followed before it got this name
 	}
 	if !known {
@@ -241,14 +241,23 @@ func (w *Watcher) first(path, to string) (*followed, error) {
 	if f.f != nil {
 		return f, nil
 	}
+	f.at.Next = nil
+	if was.identity != id && w.elsewhere(path, id) {
+		return nil, w.lost(f)
+	}
 	var err error
 	f.f, err = os.Open(path)
-	f.at.Next = nil
-	if known && errors.Is(err, fs.ErrNotExist) { // what gets the path is another file
-		f.at.identity, f.at.Offset, f.at.Head = identity{}, 0, ""
-		return nil, w.keep(f)
+	if known && errors.Is(err, fs.ErrNotExist) {
+		return nil, w.lost(f)
 	}
 	return f, err
+}
+
+// lost notes that a path has no file to be followed: what gets it is another
+// one, from its beginning.
+func (w *Watcher) lost(f *followed) error {
+	f.at.identity, f.at.Offset, f.at.Head = identity{}, 0, ""
+	return w.keep(f)
 }
 
 // rotated opens the file that had a path when it was followed last, if its
@@ -358,6 +367,9 @@ func (w *Watcher) succeed(path string, f *followed) error {
 	last := f.at.identity
 	if n := len(f.at.Next); n > 0 {
 		last = f.at.Next[n-1]
+	}
+	if there && id != last && w.elsewhere(path, id) {
+		there = false // the one before it in a rotation, which is sent already
 	}
 	switch {
 	case !there && f.gone.IsZero():
@@ -476,12 +488,10 @@ func (w *Watcher) leave(path string, f *followed) (bool, error) {
 	if f.gone.IsZero() || time.Since(f.gone) < w.o.Linger {
 		return false, nil
 	}
-	// What gets the path is another file, from its beginning.
 	f.close()
 	delete(w.files, path)
 	delete(w.streams, f.s.url)
-	f.at.identity, f.at.Offset, f.at.Head = identity{}, 0, ""
-	return false, w.keep(f)
+	return false, w.lost(f)
 }
 
 // withoutUser is an address without a name and password.

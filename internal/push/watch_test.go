@@ -191,6 +191,77 @@ func TestWatchRestart(t *testing.T) {
 	w.want("b.log", "same\nmore\n")
 }
 
+// Patterns that match rotated names, too: each file is sent once, to the stream
+// of the path under which it was found first, also when it was made and renamed
+// between two looks.
+func TestWatchRotatedNamesMatch(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	rotate := func() {
+		for i := 7; i > 0; i-- {
+			if from := fmt.Sprint("a.log.", i); exists(w, from) {
+				w.rename(from, fmt.Sprint("a.log.", i+1))
+			}
+		}
+		w.rename("a.log", "a.log.1")
+	}
+	w.add("a.log.1", "from before\n")
+	w.add("a.log", "one\n")
+	x := w.watcher(1 << 20)
+	settle(t, x)
+	rotate()
+	w.add("a.log", "two\n")
+	settle(t, x)
+	w.want("a.log", "one\ntwo\n")
+	w.want("a.log.1", "from before\n")
+	rotate()
+	w.add("a.log", "three, seen by no look under this name\n")
+	rotate()
+	w.add("a.log", "four\n")
+	settle(t, x)
+	w.want("a.log", "one\ntwo\nfour\n")
+	w.want("a.log.1", "from before\nthree, seen by no look under this name\n")
+	x.closeAll()
+	for _, text := range []string{"five, while nobody looks\n", "six\n"} {
+		rotate()
+		w.add("a.log", text)
+	}
+	x = w.watcher(1 << 20)
+	settle(t, x)
+	w.want("a.log", "one\ntwo\nfour\nsix\n")
+	w.want("a.log.1", "from before\nthree, seen by no look under this name\nfive, while nobody looks\n")
+	for i := 2; i < 9; i++ {
+		if s, err := (stream{w.client, w.base + fmt.Sprint("a.log.", i)}).state(t.Context()); err != nil || s.etag != "" {
+			t.Errorf("what was sent already has another stream, a.log.%d: %+v %v", i, s, err)
+		}
+	}
+}
+
+func exists(w *world, name string) bool {
+	_, err := os.Stat(filepath.Join(w.dir, name))
+	return err == nil
+}
+
+// The system gives the number of a deleted file to the next one, under whatever
+// name: it is another file, and is sent.
+func TestWatchNumberGivenAgain(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.add("a.log", "a file that will be deleted\n")
+	x := w.watcher(1 << 20)
+	settle(t, x)
+	x.closeAll()
+	w.add("b.log", "another one, to which its number is given\n")
+	id, _ := identify(filepath.Join(w.dir, "b.log"))
+	x = w.watcher(1 << 20)
+	x.at.Files[0].identity = id
+	if err := os.Remove(filepath.Join(w.dir, "a.log")); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, x)
+	w.want("b.log", "another one, to which its number is given\n")
+}
+
 // A crash at any moment: the position that is found again is any of those that
 // were written, or none of the last one; answers get lost. Nothing is lost or
 // comes twice.
