@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"weir/slap/node"
 	"weir/slap/supervise"
@@ -46,17 +45,19 @@ partitions and the exit codes: 1 something failed, 2 only promises failed,
 	c.AddCommand(newNodeFormat(), newNodeSoftware(), newNodeInstance(), newNodePromise(), newNodeReport(), newNodeCollect(), newNodeRun(), newNodeBang(),
 		newNodeStatus(), newNodeControl("start", "Start processes", (*supervise.Client).Start), newNodeControl("stop", "Stop processes", (*supervise.Client).Stop),
 		newNodeControl("restart", "Restart processes", (*supervise.Client).Restart), newNodeTail(), newNodeSupervisor(), newNodeExec())
-	// slapos writes some options with underscores.
-	dash := func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
-	}
 	for _, sub := range c.Commands() {
-		sub.Flags().SetNormalizeFunc(dash)
+		takeUnderscores(sub.Flags().SetNormalizeFunc)
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nTry: %s --help", err, c.CommandPath()) // 2 is for promises here
 	})
 	return c
+}
+
+// takeUnderscores takes options that slapos writes with underscores. Its types
+// are those of cobra's flags, which are not ours to import.
+func takeUnderscores[Flags any, Name ~string](set func(func(Flags, string) Name)) {
+	set(func(_ Flags, name string) Name { return Name(strings.ReplaceAll(name, "_", "-")) })
 }
 
 func (s *nodeCall) flags(c *cobra.Command) {
