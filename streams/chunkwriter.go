@@ -106,10 +106,13 @@ func (w *chunkWriter) add(r *foldRecord, data foldData) error {
 	w.folded.length = end
 	w.folded.records += int64(r.appends)
 	switch {
+	case r.length == 0:
+		if r.upload != nil { // a weir of before made a file of no bytes
+			w.f.gone = append(w.f.gone, r.upload.id)
+		}
+		return nil
 	case r.upload != nil: // its file is whole, whatever the batch lost
 		return w.upload(r)
-	case r.length == 0:
-		return nil
 	case r.run != nil: // so are its bytes
 		return w.adopt(r)
 	case r.damaged:

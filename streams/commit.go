@@ -44,6 +44,7 @@ func (s *Store) commitLoop() {
 			continue
 		}
 		s.publish(b, seg, pos, now.UnixNano())
+		s.dropDoomed() // before the files of runs are closed
 		b.closeRuns()
 		s.mu.Lock()
 		s.giveBack(b)
@@ -53,7 +54,6 @@ func (s *Store) commitLoop() {
 		s.mu.Unlock()
 		close(b.done)
 		s.changed(b)
-		s.dropDoomed()
 		// Those who were woken append again first, so that the next batch is
 		// larger; else they would stand behind its write, which keeps this
 		// goroutine's processor.
@@ -140,6 +140,7 @@ func (s *Store) publish(b *batch, seg *segment, pos int64, now int64) {
 	s.count.bytes.Add(bytes)
 	s.count.records.Add(appends)
 	s.count.commits.Add(1)
+	s.free.Add(-int64(b.aside)) // the log has its space already
 	if last := s.freeChecked; now-last > int64(time.Second/2) || now < last {
 		s.freeChecked = now
 		s.refreshFree()

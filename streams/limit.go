@@ -1,6 +1,9 @@
 package streams
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A Limit says how much of a stream is kept.
 type Limit struct {
@@ -24,13 +27,13 @@ const (
 func (st *Stream) Over(l Limit, upto int64, now time.Time) (c Cut, held int64) {
 	st.mu.Lock()
 	chunks, length, modified := append([]chunk(nil), st.chunks...), st.durable.length, st.modified
-	grows := len(chunks) > 0 && st.grows(chunks[len(chunks)-1].offset)
+	growing := st.firstGrowing(math.MaxInt64)
 	c = Cut{Stream: st, Generation: st.durable.generation, Before: st.start}
 	st.mu.Unlock()
 	for i := range chunks {
 		end := chunks[i].offset + chunks[i].length
 		old := l.Age > 0 && now.UnixNano()-st.chunkTime(chunks, i, modified) > int64(l.Age)
-		if !old && (l.Bytes == 0 || length-end < l.Bytes) || grows && i == len(chunks)-1 {
+		if !old && (l.Bytes == 0 || length-end < l.Bytes) || chunks[i].offset >= growing {
 			break
 		}
 		if end > upto {
@@ -39,7 +42,7 @@ func (st *Stream) Over(l Limit, upto int64, now time.Time) (c Cut, held int64) {
 		}
 		c.Before = end
 	}
-	if n := len(chunks); n > 0 && !grows {
+	if n := len(chunks); n > 0 && growing > chunks[n-1].offset {
 		c.Seal = l.seals(&chunks[n-1], now)
 	}
 	return c, held

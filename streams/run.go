@@ -208,7 +208,7 @@ func (s *Store) beginRun(st *Stream) {
 	st.run = &run{st: st, generation: st.tip.generation, start: st.tip.length}
 	s.runs = append(s.runs, st.run)
 	st.mu.Lock()
-	st.writing = append(st.writing, st.run.start)
+	st.writing = append(st.writing, st.run)
 	st.mu.Unlock()
 }
 
@@ -250,7 +250,7 @@ func (r *run) close() {
 		r.file = nil
 	}
 	r.st.mu.Lock()
-	r.st.writing = slices.DeleteFunc(r.st.writing, func(start int64) bool { return start == r.start })
+	r.st.writing = slices.DeleteFunc(r.st.writing, func(x *run) bool { return x == r })
 	r.st.mu.Unlock()
 }
 
@@ -292,7 +292,8 @@ func (b *batch) runOf(r *takenRecord) *runData {
 }
 
 // toLog moves what a batch has for runs to where it goes into the log, and
-// ends these runs: what their files have of it does not count.
+// ends these runs, and those that began behind them: the batch being filled may
+// have something for both. What their files have of it does not count.
 func (s *Store) toLog(b *batch) {
 	mem := make([]byte, blockBytes+batchHeader, len(b.mem)+b.aside+len(b.meta)+blockBytes)
 	meta, rest := make([]byte, 0, len(b.meta)), b.meta
@@ -316,6 +317,9 @@ func (s *Store) toLog(b *batch) {
 	defer s.mu.Unlock()
 	for _, d := range b.runs {
 		d.run.broken = true
+		if next := d.run.st.run; next != nil {
+			next.broken = true
+		}
 		s.endRun(b, d.run.st)
 		s.doomedRuns = append(s.doomedRuns, d.run)
 	}
@@ -364,7 +368,7 @@ func (s *Store) doomRuns(b *batch) {
 func (s *Store) dropDoomedRuns() {
 	for _, r := range s.doomedRuns {
 		switch {
-		case r.file == nil: // nothing was written to it
+		case r.file == nil: // nothing was written to it, or it was here before
 		case r.kept == 0:
 			s.o.FS.Remove(s.chunkFile(r.st.name, r.generation, r.start))
 		default:

@@ -37,7 +37,7 @@ type Stream struct {
 	extents  []extent // by offset, the bytes that are in the log alone
 	uploads  []logUpload
 	runs     []runPart // by offset
-	writing  []int64   // where files begin that commits may still write to
+	writing  []*run    // to whose files commits may still write
 }
 
 // A tip is the end of a stream.
@@ -162,7 +162,22 @@ func (st *Stream) extend(e extent) {
 // grows tells whether the file that begins at an offset has bytes, or may get
 // some, of which its chunk does not know yet. The caller holds mu.
 func (st *Stream) grows(start int64) bool {
-	return slices.Contains(st.writing, start) || slices.ContainsFunc(st.runs, func(p runPart) bool { return p.start == start })
+	return slices.ContainsFunc(st.writing, func(r *run) bool { return r.start == start && r.generation == st.durable.generation }) ||
+		slices.ContainsFunc(st.runs, func(p runPart) bool { return p.start == start })
+}
+
+// firstGrowing gives the lowest offset at which a file that grows begins, or
+// the given one where that is lower. The caller holds mu.
+func (st *Stream) firstGrowing(least int64) int64 {
+	for _, r := range st.writing {
+		if r.generation == st.durable.generation {
+			least = min(least, r.start)
+		}
+	}
+	for i := range st.runs {
+		least = min(least, st.runs[i].start)
+	}
+	return least
 }
 
 func (st *Stream) extendRun(p runPart) {

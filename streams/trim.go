@@ -112,11 +112,11 @@ func (c Cut) plan() (cutting, bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	begin := min(c.Before, st.folded.length)
-	grows := false
-	if n := len(st.chunks); n > 0 {
-		last := &st.chunks[n-1]
-		if grows = st.grows(last.offset); grows && begin >= last.offset+last.length {
-			begin = last.offset // its file is needed still
+	grows := false // the last one
+	for i := range st.chunks {
+		at := &st.chunks[i]
+		if grows = st.grows(at.offset); grows && begin >= at.offset+at.length {
+			begin = at.offset // its file is needed still
 		}
 	}
 	if c.Generation != st.durable.generation || !st.listed {
@@ -213,9 +213,9 @@ func (st *Stream) firstFile() int64 {
 	defer st.mu.Unlock()
 	switch {
 	case len(st.chunks) == 0:
-		return st.start
+		return st.firstGrowing(st.start)
 	case st.chunks[0].offset <= st.start:
-		return st.chunks[0].offset
+		return st.firstGrowing(st.chunks[0].offset)
 	}
 	return 0 // a hole: a file that damage made unknown may be there
 }

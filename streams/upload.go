@@ -112,8 +112,14 @@ func (s *Store) stageLarge(recs []Record, res []Result) []*staged {
 	return ups
 }
 
-// large tells whether a record has a file of its own.
-func (r *Record) large(from int) bool { return r.Body != nil || len(r.Data) >= from }
+// large tells whether a record has a file of its own. One without bytes has
+// none, for another may begin at the same offset.
+func (r *Record) large(from int) bool {
+	if r.Body != nil {
+		return r.Body.Length() > 0
+	}
+	return len(r.Data) >= from
+}
 
 // known gives the answer for a record whose key is durable.
 func (s *Store) known(r *Record) (Result, bool) {
