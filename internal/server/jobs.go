@@ -87,7 +87,7 @@ const ownThreads = 2
 // they begin anew after the next start.
 func (s *Server) startOwn(ctx context.Context, own map[string]jobs.Work, stops *[]func(context.Context) error) {
 	s.own = jobs.NewExecutor(jobs.ExecutorOptions{
-		Name: s.name(), Threads: ownThreads, Queue: s.resources.OwnQueue(), API: s.resources, Grace: time.Nanosecond, Log: s.log,
+		Name: s.name() + "/own", Threads: ownThreads, Queue: s.resources.OwnQueue(), API: s.resources, Grace: time.Nanosecond, Log: s.log,
 		Actions: func(name string) (jobs.Work, bool) { w, ok := own[name]; return w, ok },
 	})
 	s.run(ctx, s.own, stops)
@@ -175,13 +175,19 @@ func (s *Server) restore(ctx context.Context) (int, error) {
 // localExecutors tells what the executors of this process do.
 func (s *Server) localExecutors() []jobs.ExecutorStatus {
 	var list []jobs.ExecutorStatus
-	for _, x := range []*jobs.Executor{s.executor, s.own} {
+	add := func(x *jobs.Executor, queue string) {
 		if x != nil {
 			st := x.Status()
-			st.Queue, st.Version = "embedded", s.version
+			st.Queue, st.Version = queue, s.version
 			list = append(list, st)
 		}
 	}
+	queue := "embedded"
+	if len(s.conf.Jobs.ZooKeeper) > 0 {
+		queue = "zookeeper"
+	}
+	add(s.executor, queue)
+	add(s.own, "embedded")
 	return list
 }
 

@@ -166,3 +166,23 @@ func TestSchedule(t *testing.T) {
 		t.Errorf("what is never due was made: %s", text)
 	}
 }
+
+// TestExecutorsHaveNamesOfTheirOwn: of the two in the gateway each is called
+// differently, and says where it takes jobs.
+func TestExecutorsHaveNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for queue, text := range map[string]string{"embedded": "", "zookeeper": ", zookeeper: ['127.0.0.1:1']"} {
+		s := startWith(t, "http: {listen: '127.0.0.1:0'}\nforward: {listen: '127.0.0.1:0'}\njobs: {actions: "+t.TempDir()+text+"}\n", t.TempDir())
+		_, body := get(t, s, "/api/executor")
+		var list struct {
+			Executors []struct{ Name, Queue string }
+		}
+		if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Executors) != 2 {
+			t.Fatalf("%s: %v", body, err)
+		}
+		x, own := list.Executors[0], list.Executors[1]
+		if x.Queue != queue || own.Queue != "embedded" || own.Name != x.Name+"/own" {
+			t.Errorf("%s: the executors are %v", queue, list.Executors)
+		}
+	}
+}

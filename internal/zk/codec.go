@@ -2,7 +2,6 @@ package zk
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
@@ -13,18 +12,26 @@ const (
 	opExists   = 3
 	opGet      = 4
 	opChildren = 8
-	opPing     = 11
+	opSync     = 9
 	opCheck    = 13
 	opMulti    = 14
 	opClose    = -11
 	opError    = -1
 )
 
-// Numbers of answers that answer no request of their own number.
-const (
-	xidEvent = -1
-	xidPing  = -2
-)
+// xidEvent is the number of what answers no request.
+const xidEvent = -1
+
+// leads tells whether a request goes through the leader, which alone knows
+// what sessions live. A member that was cut off from it goes on answering
+// pings and reads for a while.
+func leads(op int32) bool {
+	switch op {
+	case opCreate, opDelete, opMulti, opSync:
+		return true
+	}
+	return false
+}
 
 // Flags of Create.
 const (
@@ -91,8 +98,8 @@ func appendMulti(b []byte, ops []Op) []byte {
 	return appendInt(appendBool(appendInt(b, -1), true), -1)
 }
 
-// errShort: an answer is shorter than it says.
-var errShort = errors.New("zk: an answer is cut short")
+// errShort: an answer is shorter than it says, so that it is none.
+var errShort = fmt.Errorf("%w: it is cut short", ErrUnanswered)
 
 // A decoder reads an answer. After an error all that it gives is empty.
 type decoder struct {
@@ -162,11 +169,18 @@ func (d *decoder) texts() []string {
 }
 
 // multi reads the outcome of a Multi: the index of the first operation that
-// could not be done and why, -1 when all were done.
-func (d *decoder) multi() (failed int, cause error) {
+// could not be done and why, -1 when all n were done.
+func (d *decoder) multi(n int) (failed int, cause error) {
 	for i := 0; d.err == nil; i++ {
 		kind, done, code := d.int(), d.bool(), d.int()
-		if done || d.err != nil {
+		if d.err != nil {
+			break
+		}
+		if done != (i == n) {
+			d.err = fmt.Errorf("%w: there are not %d outcomes", ErrUnanswered, n)
+			break
+		}
+		if done {
 			break
 		}
 		switch kind {
@@ -176,7 +190,7 @@ func (d *decoder) multi() (failed int, cause error) {
 		case opError:
 			code = d.int()
 		default:
-			d.err = fmt.Errorf("zk: an answer has an operation of type %d", kind)
+			d.err = fmt.Errorf("%w: it has an operation of type %d", ErrUnanswered, kind)
 		}
 		// The others of a Multi that failed say 0, before the cause, and
 		// runtimeInconsistency after it.

@@ -2,6 +2,8 @@ package zk
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -30,7 +32,8 @@ type conn struct {
 type request struct {
 	xid    int32
 	sent   time.Time
-	answer chan answer // of one; nil for a ping
+	proves bool        // its answer says that the session lives
+	answer chan answer // of one; nil when nobody waits
 }
 
 // An answer is the body of one, or why there is none.
@@ -59,19 +62,28 @@ type greeting struct {
 	password []byte
 }
 
-// dial connects to a member; id is that of the session, 0 for a new one.
-func dial(d *net.Dialer, host string, zxid int64, timeout time.Duration, id int64, password []byte) (*conn, greeting, error) {
-	nc, err := d.Dial("tcp", host)
+// dial connects to a member, within the session or, when its id is 0, to a new
+// one. The context's end ends the attempt.
+func (s *Session) dial(ctx context.Context, host string, zxid int64, timeout time.Duration) (*conn, greeting, error) {
+	nc, err := s.reach(ctx, "tcp", host)
 	if err != nil {
 		return nil, greeting{}, fmt.Errorf("zk: connect: %w", err)
 	}
-	c := &conn{Conn: nc, in: bufio.NewReaderSize(nc, readBuffer), watches: map[string]chan struct{}{}}
-	g, err := c.greet(zxid, timeout, id, password)
+	c := newConn(nc)
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	g, err := c.greet(zxid, timeout, s.id, s.password)
+	if !stop() {
+		err = ctx.Err()
+	}
 	if err != nil {
 		nc.Close()
 		return nil, g, fmt.Errorf("zk: connect to %s: %w", host, err)
 	}
 	return c, g, nil
+}
+
+func newConn(nc net.Conn) *conn {
+	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, readBuffer), watches: map[string]chan struct{}{}}
 }
 
 func (c *conn) greet(zxid int64, timeout time.Duration, id int64, password []byte) (g greeting, err error) {
@@ -112,25 +124,32 @@ func (c *conn) frame(least, most int) ([]byte, error) {
 	if n < uint32(least) || n > uint32(most) {
 		return nil, fmt.Errorf("%s sends %d bytes, which no ZooKeeper does", c.RemoteAddr(), n)
 	}
-	body := make([]byte, n)
-	_, err := io.ReadFull(c.in, body)
-	return body, err
+	if n <= readBuffer {
+		body := make([]byte, n)
+		_, err := io.ReadFull(c.in, body)
+		return body, err
+	}
+	// Memory grows with what arrives, not with what is announced.
+	var body bytes.Buffer
+	if _, err := io.CopyN(&body, c.in, int64(n)); err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
 }
 
 // send asks, and gives the request that waits; nil when the connection has
-// ended, so that nothing was sent. op is opPing for one that nobody waits for.
+// ended, so that nothing was sent. Nobody waits for the answer of opSync.
 func (c *conn) send(op int32, watch string, fill func([]byte) []byte) (r *request, changed <-chan struct{}) {
-	r = &request{sent: time.Now()}
+	r = &request{sent: time.Now(), proves: leads(op)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return nil, nil
 	}
-	if op == opPing {
-		r.xid = xidPing
-	} else {
-		c.xid = max(1, c.xid+1)
-		r.xid, r.answer = c.xid, make(chan answer, 1)
+	c.xid = max(1, c.xid+1)
+	r.xid = c.xid
+	if op != opSync {
+		r.answer = make(chan answer, 1)
 	}
 	if watch != "" {
 		changed = c.watch(watch)
@@ -183,7 +202,8 @@ func (c *conn) watch(path string) <-chan struct{} {
 }
 
 // serve hands answers out until the connection ends. heard is told what an
-// answer proves: that the session lived when its request was sent.
+// answer proves: that the session lived when its request was sent; the zero
+// time for one that proves nothing.
 func (c *conn) serve(heard func(sent time.Time, zxid int64)) error {
 	const head = 4 + 8 + 4
 	for {
@@ -194,7 +214,9 @@ func (c *conn) serve(heard func(sent time.Time, zxid int64)) error {
 		d := decoder{b: body}
 		xid, zxid, code := d.int(), d.long(), d.int()
 		if xid == xidEvent {
-			c.event(&d)
+			if err := c.event(&d); err != nil {
+				return err
+			}
 			continue
 		}
 		r, err := c.answered(xid)
@@ -205,7 +227,11 @@ func (c *conn) serve(heard func(sent time.Time, zxid int64)) error {
 			r.end(answer{err: kindOf(code)})
 			return fmt.Errorf("zk: the server ends the connection with error %d", code)
 		}
-		heard(r.sent, zxid)
+		if r.proves {
+			heard(r.sent, zxid)
+		} else {
+			heard(time.Time{}, zxid)
+		}
 		r.end(answer{d.b, kindOf(code)})
 	}
 }
@@ -232,16 +258,20 @@ func (c *conn) answered(xid int32) (*request, error) {
 }
 
 // event ends a watch.
-func (c *conn) event(d *decoder) {
+func (c *conn) event(d *decoder) error {
 	d.int() // its type
 	d.int() // the session's state
 	path := d.text()
+	if d.err != nil {
+		return d.err // no watch may be missed
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.watches[path]; w != nil {
 		delete(c.watches, path)
 		close(w)
 	}
+	return nil
 }
 
 // stuck tells whether the oldest request has waited for longer than a time.

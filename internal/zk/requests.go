@@ -137,7 +137,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) (failed int, cause, err 
 	if err != nil && len(d.b) == 0 {
 		return -1, nil, fmt.Errorf("zk: multi: %w", err)
 	}
-	if failed, cause = d.multi(); failed < 0 && d.err == nil {
+	if failed, cause = d.multi(len(ops)); failed < 0 && d.err == nil {
 		d.err = err
 	}
 	return failed, cause, d.err

@@ -16,11 +16,16 @@ type Options struct {
 	Hosts   []string      // HOST:PORT, or HOST with the default port 2181
 	Timeout time.Duration // asked for; the ensemble brings it within its bounds
 	Log     *slog.Logger  // default discards
+	reach   reach         // default TCP
 }
+
+// A reach connects to an address.
+type reach func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A Session is one with an ensemble. All methods are safe for concurrent use.
 type Session struct {
 	hosts    []string
+	reach    reach
 	log      *slog.Logger
 	ctx      context.Context // ends with the session
 	end      context.CancelCauseFunc
@@ -42,7 +47,10 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Session{log: o.Log, changed: make(chan struct{})}
+	if o.reach == nil {
+		o.reach = (&net.Dialer{Timeout: answerTime}).DialContext
+	}
+	s := &Session{log: o.Log, reach: o.reach, changed: make(chan struct{})}
 	for _, h := range o.Hosts {
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			h = net.JoinHostPort(h, "2181")
@@ -56,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 			return nil, ctx.Err()
 		}
 		began := time.Now()
-		c, g, err := dial(dialer(), host, 0, o.Timeout, 0, nil)
+		c, g, err := s.dial(ctx, host, 0, o.Timeout)
 		if err == nil && g.timeout <= 0 {
 			c.Close()
 			err = fmt.Errorf("zk: %s gives no session", host)
@@ -75,8 +83,6 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	}
 	return nil, failed
 }
-
-func dialer() *net.Dialer { return &net.Dialer{Timeout: answerTime} }
 
 // Done is closed when the session is over.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
@@ -130,6 +136,7 @@ func (s *Session) hear(at time.Time, zxid int64) {
 func (s *Session) keep(c *conn) {
 	for ; c != nil; c = s.again() {
 		s.serve(c)
+		s.pause(leastPause) // a member that greets and hangs up
 	}
 	s.lease.Stop()
 }
@@ -168,7 +175,7 @@ func (s *Session) again() *conn {
 		zxid := s.zxid
 		s.mu.Unlock()
 		began := time.Now()
-		c, g, err := dial(dialer(), host, zxid, s.timeout, s.id, s.password)
+		c, g, err := s.dial(s.ctx, host, zxid, s.timeout)
 		switch {
 		case err == nil && (g.timeout <= 0 || g.id != s.id):
 			c.Close()
@@ -178,18 +185,22 @@ func (s *Session) again() *conn {
 			s.set(c)
 			return c
 		case i%len(s.hosts) == 0:
-			select {
-			case <-time.After(pause):
-			case <-s.ctx.Done():
-			}
+			s.pause(pause)
 			pause = min(2*pause, mostPause, s.timeout/8)
 		}
 	}
 	return nil
 }
 
+func (s *Session) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.ctx.Done():
+	}
+}
+
 // ping asks now and then, so that the session lives, and leaves a connection
-// that does not answer.
+// that does not answer. It asks for what a member has to ask the leader for.
 func (s *Session) ping() {
 	tick := time.NewTicker(max(s.timeout/8, 20*time.Millisecond))
 	defer tick.Stop()
@@ -208,7 +219,7 @@ func (s *Session) ping() {
 			s.log.Debug("a member of ZooKeeper does not answer", "member", c.RemoteAddr())
 			c.Close()
 		default:
-			c.send(opPing, "", nil)
+			c.send(opSync, "", func(b []byte) []byte { return appendText(b, "/") })
 		}
 	}
 }

@@ -24,14 +24,7 @@ type member struct {
 	mu      sync.Mutex
 	peers   []*peer
 	mute    bool
-	pings   int
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	alone   bool // cut off from its leader
 }
 
 // A peer is a client's connection to a member.
@@ -46,6 +39,10 @@ func newMember(t *testing.T) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return memberAt(t, l)
+}
+
+func memberAt(t *testing.T, l net.Listener) *member {
 	m := &member{t: t, l: l, session: func(int64) (int64, int32) { return 7, 60_000 }}
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -112,13 +109,12 @@ func (p *peer) serve() {
 		}
 		xid, op := d.int(), d.int()
 		p.m.mu.Lock()
-		mute, answer := p.m.mute, p.m.answer
-		p.m.pings += btoi(op == opPing)
+		mute, answer := p.m.mute || p.m.alone && leads(op), p.m.answer
 		p.m.mu.Unlock()
 		switch {
 		case mute:
-		case op == opPing:
-			p.reply(xidPing, 0, nil)
+		case op == opSync:
+			p.reply(xid, 0, appendText(nil, d.text()))
 		case op == opClose:
 			p.reply(xid, 0, nil)
 		case answer != nil:
@@ -281,36 +277,6 @@ func TestAnotherSession(t *testing.T) {
 	}
 }
 
-// TestLease: without an answer the session ends before its timeout, and so
-// does who waits.
-func TestLease(t *testing.T) {
-	t.Parallel()
-	m := newMember(t)
-	const timeout = 2 * time.Second
-	m.session = func(int64) (int64, int32) { return 7, int32(timeout.Milliseconds()) }
-	began := time.Now()
-	s := open(t, m)
-	for pings := 0; pings < 16; time.Sleep(10 * time.Millisecond) { // those of two timeouts
-		if s.Err() != nil {
-			t.Skipf("this machine did not get a ping through in %v", timeout)
-		}
-		m.mu.Lock()
-		pings = m.pings
-		m.mu.Unlock()
-	}
-	m.mu.Lock()
-	m.mute = true
-	m.mu.Unlock()
-	m.l.Close()
-	if _, err := s.Get(context.Background(), "/x"); !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnanswered) {
-		t.Errorf("a request without an answer: %v", err)
-	}
-	awaitEnd(t, s)
-	if !errors.Is(s.Err(), ErrLease) {
-		t.Errorf("the session ended after %v: %v", time.Since(began), s.Err())
-	}
-}
-
 // TestContext: who no longer waits leaves the connection as it is.
 func TestContext(t *testing.T) {
 	t.Parallel()
@@ -373,6 +339,22 @@ func TestServersThatLie(t *testing.T) {
 	if b, err := s.Get(t.Context(), "/x"); err != nil || string(b) != "data of /x" {
 		t.Errorf("on the next connection: %q, %v", b, err)
 	}
+	checked := appendInt(appendBool(appendInt(nil, opCheck), false), 0)
+	end := appendInt(appendBool(appendInt(nil, -1), true), -1)
+	for name, answer := range map[string][]byte{ // to a multi of one operation
+		"nothing":       {},
+		"no outcome":    end,
+		"two outcomes":  append(append(checked, checked...), end...),
+		"another type":  appendInt(appendBool(appendInt(nil, 77), false), 0),
+		"half a number": {0, 0},
+	} {
+		m.mu.Lock()
+		m.answer = func(p *peer, xid, _ int32, _ *decoder) { p.reply(xid, 0, answer) }
+		m.mu.Unlock()
+		if failed, cause, err := s.Multi(t.Context(), Check("/x")); !errors.Is(err, ErrUnanswered) {
+			t.Errorf("%s: %d, %v, %v: it is open what was done", name, failed, cause, err)
+		}
+	}
 	if _, err := Open(t.Context(), Options{}); err == nil {
 		t.Error("a session without a host")
 	}
@@ -409,7 +391,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Errorf("%d names of %d bytes", len(list), len(b))
 		}
 		d = decoder{b: b}
-		if failed, cause := d.multi(); failed >= 0 && cause == nil || failed*9 > len(b) {
+		if failed, cause := d.multi(1); failed >= 0 && cause == nil || failed*9 > len(b) {
 			t.Errorf("operation %d failed with %v", failed, cause)
 		}
 		d = decoder{b: b}
