@@ -76,8 +76,11 @@ func (t *Table) LearnLine() {
 	}
 }
 
-// AppendHead appends the row of the columns' names.
+// AppendHead appends the row of the columns' names; there is none without any.
 func (t *Table) AppendHead(b []byte) []byte {
+	if len(t.names) == 0 {
+		return b
+	}
 	for i, name := range t.names {
 		if i > 0 {
 			b = append(b, ',')
