@@ -119,23 +119,54 @@ type bounded struct{ processes, memory bool }
 
 // place makes a program's groups, within those of its group of programs, and
 // puts a process into them. The first folder is the one to list and kill by;
-// none is no error.
+// none is no error: rlimits hold the program then. An error tells where the
+// process could not be put, though it should have been.
 func (c cgroups) place(group, slot string, pid int, l Limits, s Share) (folders []string, by bounded, err error) {
 	for _, h := range c.hierarchies() {
 		folder := filepath.Join(h.base, groupSlot(group), slot)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return folders, by, fmt.Errorf("cgroup: %w", err)
+		held, e := h.place(group, folder, pid, l, s)
+		for range 9 { // somebody may be removing what is empty
+			if !errors.Is(e, fs.ErrNotExist) {
+				break
+			}
+			held, e = h.place(group, folder, pid, l, s)
 		}
-		b := h.share(group, s)
-		own := bounded{limit(folder, h.pids, l.Processes), limit(folder, h.memory, l.Memory)}
-		by.processes = by.processes || b.processes && own.processes
-		by.memory = by.memory || b.memory && own.memory
-		if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return folders, by, fmt.Errorf("cgroup: %w", err)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("cgroup: %w", e))
+			continue
 		}
+		by.processes, by.memory = by.processes || held.processes, by.memory || held.memory
 		folders = append(folders, folder)
 	}
-	return folders, by, nil
+	return folders, by, err
+}
+
+// place makes a program's group and those above it, which somebody may have
+// removed, and puts a process into it.
+func (h hierarchy) place(group, folder string, pid int, l Limits, s Share) (bounded, error) {
+	if _, err := os.Stat(h.base); err != nil {
+		if err := os.MkdirAll(h.base, 0o755); err != nil {
+			return bounded{}, err
+		}
+		delegate(h.base)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return bounded{}, err
+	}
+	b := h.share(group, s)
+	own := bounded{limit(folder, h.pids, l.Processes), limit(folder, h.memory, l.Memory)}
+	return bounded{b.processes && own.processes, b.memory && own.memory}, enter(folder, pid)
+}
+
+// enter puts a process into a group.
+func enter(folder string, pid int) error {
+	f, err := os.OpenFile(filepath.Join(folder, "cgroup.procs"), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(strconv.Itoa(pid))
+	return err
 }
 
 // A hierarchy is a base, and its files of limits.

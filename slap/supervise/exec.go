@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -87,11 +88,22 @@ func (o order) execute() error {
 		return err
 	}
 	resetRealTimeSignals()
-	if err := syscall.Exec(o.Command[0], o.Command, o.Env); err != nil {
-		return fmt.Errorf("executing %s: %w", o.Command[0], err)
+	err := syscall.Exec(o.Command[0], o.Command, o.Env)
+	// Who has written the file just now may have made a process meanwhile,
+	// which has it open until it executes something itself.
+	for end := time.Now().Add(busyFor); errors.Is(err, syscall.ETXTBSY) && time.Now().Before(end); {
+		time.Sleep(busyPause)
+		err = syscall.Exec(o.Command[0], o.Command, o.Env)
 	}
-	return nil
+	return fmt.Errorf("executing %s: %w", o.Command[0], err)
 }
+
+// A file that is open for writing cannot be executed. For so long it is tried
+// again, and so often.
+const (
+	busyFor   = 10 * time.Second
+	busyPause = 10 * time.Millisecond
+)
 
 // resetRealTimeSignals gives the signals that os/signal does not know their
 // default effect. The C library's posix_spawn, by which make and Python start

@@ -76,6 +76,7 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	if !o.NoCgroups {
 		s.cgroups = findCgroups(o.Dir, s.log)
+		s.cgroups.probe(s)
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		s.log.Warn("supervise: orphans go to init", "error", err)

@@ -119,7 +119,7 @@ func (k *keeper) release(b birth) error {
 	folders, by, err := k.srv.cgroups.place(k.group, k.slot, p.PID, limits, share)
 	p.Folders = folders
 	if err != nil {
-		return err
+		k.srv.log.Warn("supervise: rlimits hold a program, as it cannot be put into a cgroup", "group", k.group, "program", k.rec.Name, "error", err)
 	}
 	k.rec.Program, k.rec.Boot = fingerprint(k.spec), k.srv.boot
 	k.rec.State, k.rec.Since = Starting, time.Now()
