@@ -26,7 +26,7 @@ const defaultNodeConfig = "/etc/opt/slapos/slapos.cfg"
 type nodeCall struct {
 	config, logfile, pidfile string
 	verbose, quiet, now      bool
-	options                  map[string]*string // of [slapos], by flag
+	options                  map[string]*string // of [slapos], or of SECTION/, by flag
 }
 
 func newNode() *cobra.Command {
@@ -84,6 +84,10 @@ func (s *nodeCall) runFlags(c *cobra.Command) {
 		{"partition-timeout", "seconds that a profile may take"}, {"maximal-delay", "begin at a random moment within so many seconds"},
 	} {
 		s.options[o[0]] = c.Flags().String(o[0], "", o[1])
+	}
+	for _, o := range []string{"supervisord-socket", "supervisord-configuration-path", "signature-private-key-file"} {
+		c.Flags().String(o, "", "slapos's: there is no such file here, and nothing is done with it")
+		_ = c.Flags().MarkHidden(o) // it is there: the line above makes it
 	}
 }
 

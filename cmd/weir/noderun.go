@@ -38,6 +38,16 @@ alone. Exits 2 when only the master could not be told.`,
 	s.flags(c)
 	c.Flags().BoolVarP(&dry, "dry-run", "n", false, "say what would be done, and do nothing")
 	c.Flags().BoolVar(&s.now, "now", false, "begin at once (it always does)")
+	for _, o := range []struct{ name, short, usage string }{
+		{"input-definition-file", "i", "`FILE` of the computer and its partitions, in the place of [slapformat]"},
+		{"computer-xml", "x", "slapos's `FILE` of the addresses that partitions have"},
+		{"alter-user", "", "whether users are made: True or False"},
+		{"alter-network", "", "whether the interface gets addresses: True or False"},
+	} {
+		s.options["slapformat/"+o.name] = c.Flags().StringP(o.name, o.short, "", o.usage)
+	}
+	c.Flags().StringP("console", "c", "", "slapos's: nothing is done with it")
+	_ = c.Flags().MarkHidden("console") // it is there: the line above makes it
 	return c
 }
 
@@ -60,6 +70,7 @@ func newNodeSoftware() *cobra.Command {
 	c.Flags().StringVar(&only, "only-sr", "", "`RELEASES` by URL or MD5 sum, with commas")
 	c.Flags().StringVar(&only, "only", "", "the same")
 	c.Flags().BoolVar(&r.Collect, "garbage-collect", false, "remove folders of releases that the master does not know")
+	c.Flags().BoolVar(&r.Debug, "buildout-debug", false, "run buildout with -D, on this terminal: where it fails it asks pdb's questions")
 	return c
 }
 
@@ -86,6 +97,7 @@ its promises, tell the master.`,
 	c.Flags().BoolVar(&r.ForceStop, "force-stop", false, "process the partitions, and stop them; the master is told nothing")
 	c.Flags().StringVar(&only, "only-cp", "", "`PARTITIONS`, with commas")
 	c.Flags().StringVar(&only, "only", "", "the same")
+	c.Flags().BoolVar(&r.Debug, "buildout-debug", false, "run buildout with -D, on this terminal, one partition at a time: where it fails it asks pdb's questions")
 	c.Flags().IntVar(&r.Parallel, "parallel", 0, "partitions at a time (default [weir] parallel, else the processors, at least 2)")
 	c.Flags().BoolVar(&once, "once", false, "process the partitions once (it always does; run goes on)")
 	return c

@@ -59,8 +59,9 @@ type Config struct {
 	Collect CollectConfig
 }
 
-// LoadConfig reads a slapos.cfg. Options of its section [slapos] that are given
-// go before it. The error tells all mistakes.
+// LoadConfig reads a slapos.cfg. Options that are given go before it: of its
+// section [slapos] by name, of others as SECTION/NAME. The error tells all
+// mistakes.
 func LoadConfig(path string, options map[string]string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -71,7 +72,13 @@ func LoadConfig(path string, options map[string]string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: configuration %s: %w", path, err)
 	}
-	sections = append(sections, ini.Section{Name: "slapos", Values: options})
+	for name, value := range options {
+		section, option, ok := strings.Cut(name, "/")
+		if !ok {
+			section, option = "slapos", name
+		}
+		sections = append(sections, ini.Section{Name: section, Values: map[string]string{option: value}})
+	}
 	r := reader{path: path, sections: sections}
 	c := r.config()
 	return c, errors.Join(r.mistakes...)

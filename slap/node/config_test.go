@@ -36,6 +36,18 @@ func TestLoadConfig(t *testing.T) {
 	}
 }
 
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	text := least + "partition_timeout = 60\n[slapformat]\nalter_user = true\npartition_amount = 1\n"
+	c, err := load(t, text, map[string]string{"partition_timeout": "70", "slapformat/alter_user": "False", "slapformat/computer_xml": "/x.xml"})
+	if err != nil || c.PartitionTimeout != 70*time.Second || c.Format.AlterUser || c.Format.ComputerXML != "/x.xml" || len(c.Format.Partitions) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := load(t, text, map[string]string{"slapformat/alter_user": "maybe"}); err == nil || !strings.Contains(err.Error(), "[slapformat] alter_user") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestMistakes: all of a file at once, each with its line and its name.
 func TestMistakes(t *testing.T) {
 	t.Parallel()

@@ -13,8 +13,9 @@ import (
 	"weir/slap"
 )
 
-// install runs the release's profile in the partition.
-func (t *task) install(ctx context.Context) error {
+// install runs the release's profile in the partition, on the terminal if it
+// is to be debugged.
+func (t *task) install(ctx context.Context, debug bool) error {
 	if info, err := os.Stat(t.release); t.release == "" || err != nil || !info.IsDir() {
 		return &shown{"Software Release " + t.p.Software + " is not present on system.\nCannot deploy instance.", nil}
 	}
@@ -30,7 +31,7 @@ func (t *task) install(ctx context.Context) error {
 	if err := t.f.link(t.release, "software_release"); err != nil {
 		return err
 	}
-	if err := t.buildout(ctx); err != nil {
+	if err := t.buildout(ctx, debug); err != nil {
 		return err
 	}
 	if !t.f.exists(delayName) {
@@ -99,7 +100,7 @@ func literal(v string) string { return strings.ReplaceAll(v, "${", "$${") }
 const maxErrorLog = 256 << 10
 
 // buildout runs the release's buildout in the partition, as its owner.
-func (t *task) buildout(ctx context.Context) error {
+func (t *task) buildout(ctx context.Context, debug bool) error {
 	script, err := t.script()
 	if err != nil {
 		return err
@@ -115,9 +116,13 @@ func (t *task) buildout(ctx context.Context) error {
 	defer file.Close()
 	fmt.Fprintf(file, "%s buildout\n", t.n.now().UTC().Format("2006-01-02 15:04:05"))
 	out := &tail{limit: maxErrorLog, also: file, lines: func(s string) { t.log.Debug(s) }}
+	args := append(append([]string{}, shebang...), script)
+	if debug {
+		args = append(args, "-D")
+	}
 	err = t.run(ctx, program{
-		args:  append(append([]string{}, shebang...), script, "-U", "-c", filepath.Join(t.f.path, "buildout.cfg")),
-		limit: t.n.c.PartitionTimeout, output: out,
+		args:  append(args, "-U", "-c", filepath.Join(t.f.path, "buildout.cfg")),
+		limit: t.n.c.PartitionTimeout, output: out, terminal: debug,
 	})
 	if err == nil || ctx.Err() != nil {
 		return err

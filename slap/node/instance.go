@@ -21,6 +21,7 @@ type Run struct {
 	ForceStop bool     // processed, and then stopped; the master is told nothing
 	Only      []string // partitions; empty is all
 	Parallel  int      // 0 is what the configuration says
+	Debug     bool     // buildout stops in Python's debugger, on this terminal; one partition at a time
 
 	failures *failures // of runs before, nil for none
 	snapshot *snapshot
@@ -52,6 +53,9 @@ func (n *Node) Instance(ctx context.Context, r Run) (Outcome, error) {
 	parallel := r.Parallel
 	if parallel == 0 {
 		parallel = n.c.Parallel
+	}
+	if r.Debug {
+		parallel = 1
 	}
 	o, lost := n.each(ctx, partitions, parallel, func(ctx context.Context, p slap.Partition) result {
 		if r.failures.spare(p, n.now()) {

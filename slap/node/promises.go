@@ -84,6 +84,7 @@ func (t *task) watch(ctx context.Context, s *snapshot) result {
 	}
 	runs, limit := t.runs(s)
 	if !runs || requested.Pending(t.place(), t.n.now()) {
+		t.log.Info("starting and stopping what is not as it should be", "title", t.p.Title)
 		if err := t.startProcesses(ctx); err != nil {
 			return result{err: errors.Join(err, t.failed(ctx, err)), worked: true}
 		}

@@ -30,6 +30,8 @@ type program struct {
 	most   int64         // processes of the owner, where the agent is root; 0 is no limit
 	mark   string        // by which it is known after a crash of the agent
 	output io.Writer
+
+	terminal bool // it reads and writes where the agent does, too
 }
 
 // An owner is who a program runs as.
@@ -96,6 +98,10 @@ func (p program) run(ctx context.Context) error {
 	}
 	c := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 027; exec "$@"`, "sh"}, proc.Limited(p.most, p.args...)...)...)
 	c.Dir, c.Env, c.Stdout, c.Stderr = p.dir, p.env, p.output, p.output
+	if p.terminal {
+		c.Stdin, c.Stdout = os.Stdin, io.MultiWriter(p.output, os.Stdout)
+		c.Stderr = c.Stdout
+	}
 	if p.mark != "" {
 		c.Env = append(slices.Clip(c.Env), markName+"="+p.mark)
 	}

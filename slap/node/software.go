@@ -25,6 +25,7 @@ type SoftwareRun struct {
 	Collect bool     // folders of releases that the master does not know are removed
 	Newest  bool     // buildout looks for newer eggs
 	Verbose bool     // buildout tells more
+	Debug   bool     // buildout stops in Python's debugger, on this terminal
 }
 
 // completedName marks a release that is complete.
@@ -170,7 +171,7 @@ func (n *Node) build(ctx context.Context, url, path, mark string, r SoftwareRun,
 	}
 	out := &tail{limit: maxErrorLog, lines: func(s string) { log.Info(s) }}
 	run := func(args ...string) error {
-		p := program{args: args, dir: path, env: environment("HOME=" + path), owner: owner{f.uid, f.gid}, mark: newMark(), output: out}
+		p := program{args: args, dir: path, env: environment("HOME=" + path), owner: owner{f.uid, f.gid}, mark: newMark(), output: out, terminal: r.Debug}
 		if err := os.WriteFile(mark, []byte(p.mark+"\n"), 0o600); err != nil {
 			return err
 		}
@@ -190,7 +191,11 @@ func (n *Node) build(ctx context.Context, url, path, mark string, r SoftwareRun,
 	if err != nil {
 		return fmt.Errorf("bootstrapping gave no buildout: %w", err)
 	}
-	args := append(append([]string{}, shebang...), script, "-U", "buildout:extends-cache="+filepath.Join(path, "extends-cache"), "buildout:directory="+path)
+	args := append(append([]string{}, shebang...), script)
+	if r.Debug {
+		args = append(args, "-D")
+	}
+	args = append(args, "-U", "buildout:extends-cache="+filepath.Join(path, "extends-cache"), "buildout:directory="+path)
 	if err := f.mkdir("extends-cache", 0o755); err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (t *task) tell(ctx context.Context, r slap.Report, text string) error {
 func (t *task) reach(ctx context.Context, r Run) error {
 	switch t.p.State {
 	case slap.Started:
-		if err := t.install(ctx); err != nil {
+		if err := t.install(ctx, r.Debug); err != nil {
 			return err
 		}
 		if r.ForceStop {
@@ -149,7 +149,7 @@ func (t *task) reach(ctx context.Context, r Run) error {
 	case slap.Stopped:
 		// It is stopped even when its profile fails; and the profile runs, so
 		// that what it asked for is asked to stop, too.
-		err := errors.Join(t.install(ctx), t.stop(ctx))
+		err := errors.Join(t.install(ctx, r.Debug), t.stop(ctx))
 		if err != nil || r.ForceStop {
 			return err
 		}
