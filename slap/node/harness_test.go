@@ -261,7 +261,7 @@ func (h *house) put(partition, name, text string, perm os.FileMode) {
 func (h *house) instance(r Run, code int, posts ...string) {
 	h.t.Helper()
 	o, err := h.Instance(h.t.Context(), r)
-	if err != nil && code != ExitOffline {
+	if err != nil {
 		h.t.Fatal(err)
 	}
 	if o.Exit() != code {

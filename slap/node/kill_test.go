@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -114,6 +115,8 @@ echo x >> runs`)
 	h.converges(config, partitions)
 }
 
+// killSupervisor kills it, and waits until nobody answers any more: one that
+// was sent the signal may still take a question, and not live to answer it.
 func (h *house) killSupervisor() {
 	h.t.Helper()
 	c, err := supervise.Dial(h.t.Context(), h.SupervisorDir())
@@ -123,6 +126,10 @@ func (h *house) killSupervisor() {
 	if info, err := c.Info(h.t.Context()); err == nil {
 		syscall.Kill(info.PID, syscall.SIGKILL)
 	}
+	h.within("the supervisor is gone", func() bool {
+		_, err := supervise.Dial(h.t.Context(), h.SupervisorDir())
+		return errors.Is(err, supervise.ErrAbsent)
+	})
 }
 
 // converges wants two runs to succeed, the second without work, and then one

@@ -103,9 +103,11 @@ func Serve(ctx context.Context, o Options) error {
 	return nil
 }
 
+const lockName = "lock"
+
 // lock makes sure that the folder has one supervisor.
 func (s *server) lock() (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(s.o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.o.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("supervise: lock: %w", err)
 	}
