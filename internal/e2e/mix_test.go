@@ -187,13 +187,14 @@ func (m *mix) harm(n int) {
 		what = "executor stopped"
 		e.cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-e.ended:
-		case <-time.After(patience):
-			if e.kazoo { // which can wait in vain for ever; it is not what is tried
-				what = "kazoo's executor that did not stop killed"
-			} else {
-				m.t.Errorf("%v does not end after SIGTERM", e.cmd.Args)
+		case err := <-e.ended:
+			if e.kazoo && err != nil { // which can wait in vain for ever; it is not what is tried
+				what = "kazoo's executor that did not stop"
+				text, _ := os.ReadFile(e.log.Name())
+				m.t.Logf("%v: %v\n%s", what, err, text[max(0, len(text)-8<<10):])
 			}
+		case <-time.After(patience):
+			m.t.Errorf("%v does not end after SIGTERM", e.cmd.Args)
 			m.kill(e)
 		}
 		m.up(e)

@@ -6,8 +6,12 @@ It takes a job, sets it RUNNING, works for a while, sets it SUCCESS and consumes
 its entry. While it works it writes lines to TRACE, as the action "work" of the
 other executors does: "UPTIME ID ATTEMPT PID tick" and "… done". It ends its work
 when ZooKeeper is away for long: another may have the job then.
+
+Calls of kazoo's wait without a bound for what a lost connection may have lost.
+So a minute after SIGTERM it says where each thread is, and ends with status 1.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -21,7 +25,14 @@ SESSION = 10.0
 
 hosts, url, trace, threads = sys.argv[1], sys.argv[2] + "/api/", sys.argv[3], int(sys.argv[4])
 stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+
+def end(*_):
+    faulthandler.dump_traceback_later(60, exit=True)
+    stop.set()
+
+
+signal.signal(signal.SIGTERM, end)
 away = [None]  # since when the connection is lost
 
 
