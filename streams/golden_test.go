@@ -119,7 +119,44 @@ func golden(t *testing.T, version string, begins map[string]int64) {
 	}
 	s = mustOpen(t, "data", goldenOptions(mem))
 	same()
-	mustAppend(t, s, goldenRecord(s, t, goldenRecords))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	goesOnWithRuns(t, mem, begins)
+}
+
+// goesOnWithRuns appends as much again to a store of a version, so that commits
+// write to chunk files behind those of the version, and reads all of it.
+func goesOnWithRuns(t *testing.T, mem *vfs.Mem, begins map[string]int64) {
+	t.Helper()
+	s := mustOpen(t, "data", runOptions(mem))
+	inRun := 0
+	for i := goldenRecords; i < 2*goldenRecords; i++ {
+		r := goldenRecord(s, t, i)
+		mustAppend(t, s, r)
+		if runOf(s, r.Stream) != nil {
+			inRun++
+		}
+	}
+	if inRun < goldenRecords/4 {
+		t.Errorf("%d of %d appends went to runs", inRun, goldenRecords)
+	}
+	if err := waitFolded(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Check("data", goldenOptions(mem), true); err != nil || r.Condition != Clean {
+		t.Fatalf("%+v %v", r, err)
+	}
+	s = mustOpen(t, "data", goldenOptions(mem))
+	defer s.Close()
+	for name, want := range goldenBytes(s, t, 2*goldenRecords) {
+		if st, ok := s.Stream(name); !ok || !bytes.Equal(readAll(t, st), want[begins[name]:]) {
+			t.Errorf("%q differs", name)
+		}
+	}
 }
 
 // TestNewerFormat: a folder of a version to come is refused, not guessed at.

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"weir/internal/vfs"
 )
@@ -141,8 +142,12 @@ func (c Cut) plan() (cutting, bool) {
 func (s *Store) cutLast(c *cutting) error {
 	last := c.entry.chunks[0]
 	name := s.chunkFile(c.st.name, c.entry.generation, last.offset)
-	if size, err := s.o.FS.Size(name); err != nil || size <= last.length {
+	size, err := s.o.FS.Size(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && size <= last.length {
 		return nil // a file that is missing or too short is for Check to tell
+	}
+	if err != nil {
+		return err
 	}
 	f, err := s.o.FS.OpenFile(name)
 	if err != nil {
