@@ -205,7 +205,7 @@ func (s *server) each(ctx context.Context, q request) (response, error) {
 			all.Go(k.restart)
 		case "signal":
 			if err := k.signal(q.Signal); err != nil {
-				return response{}, fmt.Errorf("%w: %s:%s", err, k.group, k.rec.Name)
+				return response{}, fmt.Errorf("%w: %s:%s", err, k.group, k.name)
 			}
 		}
 	}
@@ -229,7 +229,7 @@ func (k *keeper) restart() {
 // full is the status with what has to be looked up.
 func (k *keeper) full() Status {
 	st := k.status()
-	st.Limit = k.srv.limitOf(k.group, k.rec.Name)
+	st.Limit = k.srv.limitOf(k.group, k.name)
 	if !st.State.Runs() {
 		st.Left = k.left()
 	}

@@ -73,7 +73,7 @@ func (s *server) apply(ctx context.Context, g Group) (Change, error) {
 	s.mu.Unlock()
 	for _, k := range removed {
 		k.close()
-		s.forget(g.Name, k.rec.Name)
+		s.forget(g.Name, k.name)
 	}
 	return c, nil
 }
@@ -119,7 +119,7 @@ func (s *server) remove(ctx context.Context, group string) error {
 	s.mu.Unlock()
 	for _, k := range list {
 		k.close()
-		s.forget(group, k.rec.Name)
+		s.forget(group, k.name)
 	}
 	discard(s.cgroups.folders(groupSlot(group)))
 	return nil
@@ -133,10 +133,10 @@ func (s *server) stopped(ctx context.Context, list []*keeper) error {
 	for _, k := range list {
 		k.settled(ctx)
 		if ctx.Err() != nil {
-			return fmt.Errorf("supervise: %s:%s does not stop: %w", k.group, k.rec.Name, ctx.Err())
+			return fmt.Errorf("supervise: %s:%s does not stop: %w", k.group, k.name, ctx.Err())
 		}
 		if st := k.status(); st.State == Unknown {
-			return fmt.Errorf("supervise: %s:%s does not stop: %s", k.group, k.rec.Name, st.Error)
+			return fmt.Errorf("supervise: %s:%s does not stop: %s", k.group, k.name, st.Error)
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func (s *server) find(names []string) ([]*keeper, error) {
 		group, program := split(n)
 		for _, g := range s.groups {
 			for _, k := range g {
-				if (group == "*" || group == k.group) && (program == "*" || program == k.rec.Name) {
+				if (group == "*" || group == k.group) && (program == "*" || program == k.name) {
 					found[k] = true
 				}
 			}
@@ -164,7 +164,7 @@ func (s *server) find(names []string) ([]*keeper, error) {
 	}
 	list := slices.Collect(maps.Keys(found))
 	slices.SortFunc(list, func(a, b *keeper) int {
-		return strings.Compare(a.group+"\x00"+a.rec.Name, b.group+"\x00"+b.rec.Name)
+		return strings.Compare(a.group+"\x00"+a.name, b.group+"\x00"+b.name)
 	})
 	return list, nil
 }

@@ -25,6 +25,7 @@ const (
 type keeper struct {
 	srv   *server
 	group string
+	name  string
 	slot  string
 	now   atomic.Pointer[Status] // what is told to others
 
@@ -41,7 +42,7 @@ type keeper struct {
 }
 
 func (s *server) keeper(group string, p Program) *keeper {
-	k := &keeper{srv: s, group: group, slot: slot(group, p.Name), spec: p, changed: make(chan struct{})}
+	k := &keeper{srv: s, group: group, name: p.Name, slot: slot(group, p.Name), spec: p, changed: make(chan struct{})}
 	k.rec = record{Group: group, Name: p.Name, State: Stopped, Boot: s.boot}
 	k.publish()
 	return k
@@ -52,7 +53,7 @@ func (k *keeper) status() Status { return *k.now.Load() }
 
 // publish tells others the state. The caller holds mu.
 func (k *keeper) publish() {
-	st := Status{Group: k.group, Name: k.rec.Name, State: k.rec.State, Since: k.rec.Since, Exit: k.rec.Exit, Error: k.rec.Error, Log: k.spec.Log}
+	st := Status{Group: k.group, Name: k.name, State: k.rec.State, Since: k.rec.Since, Exit: k.rec.Exit, Error: k.rec.Error, Log: k.spec.Log}
 	if p := k.rec.Process; p != nil && !p.Ended {
 		st.PID = p.PID
 		if st.State.Runs() {
@@ -75,7 +76,7 @@ func (k *keeper) set(s State) {
 
 func (k *keeper) keep() {
 	if err := k.srv.store.save(k.rec); err != nil {
-		k.srv.log.Error("supervise: a state was not written down", "group", k.group, "program", k.rec.Name, "state", k.rec.State, "error", err)
+		k.srv.log.Error("supervise: a state was not written down", "group", k.group, "program", k.name, "state", k.rec.State, "error", err)
 	}
 }
 
@@ -148,7 +149,7 @@ func (k *keeper) failed(err error) {
 	}
 	k.rec.Tries++
 	if k.rec.Tries > k.spec.StartRetries {
-		k.srv.log.Warn("supervise: gave up", "group", k.group, "program", k.rec.Name, "error", k.rec.Error)
+		k.srv.log.Warn("supervise: gave up", "group", k.group, "program", k.name, "error", k.rec.Error)
 		k.note(Fatal)
 		k.set(Fatal)
 		return
@@ -197,7 +198,7 @@ func (k *keeper) exited(e Exit) {
 
 // ended: a program that was RUNNING has exited by itself.
 func (k *keeper) ended(e Exit) {
-	k.srv.log.Info("supervise: exited", "group", k.group, "program", k.rec.Name, "exit", e.String())
+	k.srv.log.Info("supervise: exited", "group", k.group, "program", k.name, "exit", e.String())
 	k.note(Exited)
 	k.set(Exited)
 	if k.spec.Restart != Always && (k.spec.Restart != Unexpected || k.spec.expected(e)) {
@@ -219,7 +220,7 @@ func (k *keeper) note(s State) {
 	if !k.spec.Watch {
 		return
 	}
-	e := Event{Seq: k.srv.nextSeq(), Group: k.group, Name: k.rec.Name, State: s, Error: k.rec.Error, First: time.Now()}
+	e := Event{Seq: k.srv.nextSeq(), Group: k.group, Name: k.name, State: s, Error: k.rec.Error, First: time.Now()}
 	if k.rec.Exit != nil {
 		e.Exit = *k.rec.Exit
 	}
@@ -288,7 +289,7 @@ func (k *keeper) stopLeft() {
 // terminate sends the signal, and kills when it is not heeded.
 func (k *keeper) terminate() {
 	if err := k.handle.SignalGroup(k.spec.stopSignal()); err != nil && !errors.Is(err, proc.ErrGone) {
-		k.srv.log.Warn("supervise: stop signal", "group", k.group, "program", k.rec.Name, "error", err)
+		k.srv.log.Warn("supervise: stop signal", "group", k.group, "program", k.name, "error", err)
 	}
 	_ = k.handle.Signal(syscall.SIGCONT) // one that is stopped could not heed it
 	k.after(k.spec.stopTime(), k.kill)
@@ -300,7 +301,7 @@ func (k *keeper) kill() {
 	if k.handle == nil {
 		return
 	}
-	k.srv.log.Warn("supervise: killed, as it did not stop", "group", k.group, "program", k.rec.Name)
+	k.srv.log.Warn("supervise: killed, as it did not stop", "group", k.group, "program", k.name)
 	family, handle := k.rec.Process.family(), k.handle
 	go func() {
 		family.kill()

@@ -140,7 +140,7 @@ func (s *server) slots() map[string]map[string]slotted {
 			all[k.group] = map[string]slotted{}
 		}
 		k.mu.Lock()
-		all[k.group][k.rec.Name] = slotted{k.slot, k.spec.User}
+		all[k.group][k.name] = slotted{k.slot, k.spec.User}
 		k.mu.Unlock()
 	}
 	return all

@@ -119,7 +119,7 @@ func (k *keeper) release(b birth) error {
 	folders, by, err := k.srv.cgroups.place(k.group, k.slot, p.PID, limits, share)
 	p.Folders = folders
 	if err != nil {
-		k.srv.log.Warn("supervise: rlimits hold a program, as it cannot be put into a cgroup", "group", k.group, "program", k.rec.Name, "error", err)
+		k.srv.log.Warn("supervise: rlimits hold a program, as it cannot be put into a cgroup", "group", k.group, "program", k.name, "error", err)
 	}
 	k.rec.Program, k.rec.Boot = fingerprint(k.spec), k.srv.boot
 	k.rec.State, k.rec.Since = Starting, time.Now()
@@ -149,7 +149,7 @@ func (k *keeper) release(b birth) error {
 // env is the environment with supervisord's variables.
 func (k *keeper) env(p process) []string {
 	return append(k.spec.Env[:len(k.spec.Env):len(k.spec.Env)],
-		"SUPERVISOR_ENABLED=1", "SUPERVISOR_GROUP_NAME="+k.group, "SUPERVISOR_PROCESS_NAME="+k.rec.Name, marker(p.Run))
+		"SUPERVISOR_ENABLED=1", "SUPERVISOR_GROUP_NAME="+k.group, "SUPERVISOR_PROCESS_NAME="+k.name, marker(p.Run))
 }
 
 // watch waits for a process: first, if it is new, until it has executed the
