@@ -60,7 +60,7 @@ func (s *server) apply(ctx context.Context, g Group) (Change, error) {
 		}
 	}
 	slices.Sort(c.Removed)
-	if err := s.stopped(ctx, slices.Concat(changed, removed)); err != nil {
+	if err := s.heldDown(ctx, slices.Concat(changed, removed)); err != nil {
 		return c, err
 	}
 	for _, p := range g.Programs {
@@ -85,11 +85,12 @@ func (k *keeper) same(p Program) bool {
 	return fingerprint(k.spec) == fingerprint(p)
 }
 
-// reset gives a stopped program other settings.
+// reset gives a program that is held and down other settings, and lets it go.
 func (k *keeper) reset(p Program) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.turn++
+	k.held = false
 	if k.out != nil {
 		k.out.close()
 		k.out = nil
@@ -98,6 +99,9 @@ func (k *keeper) reset(p Program) {
 	k.rec = record{Group: k.group, Name: p.Name, State: Stopped, Boot: k.srv.boot, Event: k.rec.Event}
 	k.keep()
 	k.publish()
+	if k.again {
+		k.launch()
+	}
 }
 
 // remove stops a group and forgets it.
@@ -107,10 +111,11 @@ func (s *server) remove(ctx context.Context, group string) error {
 	old := s.groups[group]
 	s.mu.Unlock()
 	list := slices.Collect(maps.Values(old))
-	if err := s.stopped(ctx, list); err != nil {
+	if err := s.heldDown(ctx, list); err != nil {
 		return err
 	}
 	if err := s.store.dropGroup(group); err != nil {
+		letGo(list)
 		return fmt.Errorf("supervise: group %q: %w", group, err)
 	}
 	s.mu.Lock()
@@ -125,13 +130,19 @@ func (s *server) remove(ctx context.Context, group string) error {
 	return nil
 }
 
-// stopped stops programs and waits for it.
-func (s *server) stopped(ctx context.Context, list []*keeper) error {
+// heldDown stops programs, waits for it, and keeps them from being started;
+// after an error they are let go.
+func (s *server) heldDown(ctx context.Context, list []*keeper) (err error) {
 	for _, k := range list {
-		k.stop()
+		k.hold()
 	}
+	defer func() {
+		if err != nil {
+			letGo(list)
+		}
+	}()
 	for _, k := range list {
-		k.settled(ctx)
+		k.down(ctx)
 		if ctx.Err() != nil {
 			return fmt.Errorf("supervise: %s:%s does not stop: %w", k.group, k.name, ctx.Err())
 		}
@@ -140,6 +151,12 @@ func (s *server) stopped(ctx context.Context, list []*keeper) error {
 		}
 	}
 	return nil
+}
+
+func letGo(list []*keeper) {
+	for _, k := range list {
+		k.letGo()
+	}
 }
 
 // find gives the programs that are named, by group and name.

@@ -36,6 +36,8 @@ type keeper struct {
 	handle  *proc.Handle // of the process, while it runs
 	out     *output
 	again   bool // start when stopped
+	held    bool // while its settings change: a start waits until it is let go
+	closed  bool // it is started no more
 	ending  bool // what is left of a process is being ended
 	quick   int  // exits in a row soon after the start
 	changed chan struct{}
@@ -85,8 +87,8 @@ func (k *keeper) start() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.rec.State == Starting || k.rec.State == Running:
-	case k.rec.State == Stopping:
+	case k.closed || !k.held && (k.rec.State == Starting || k.rec.State == Running):
+	case k.held || k.rec.State == Stopping:
 		k.again = true
 		k.publish()
 	default:
@@ -248,10 +250,35 @@ func (k *keeper) taken(seq uint64) {
 	}
 }
 
+// hold stops the program, and nothing starts it until it is let go, reset or
+// closed: a start in between would make a process that the change then loses.
+func (k *keeper) hold() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = true
+	k.end()
+}
+
+// letGo ends a hold; who asked for a start meanwhile gets it.
+func (k *keeper) letGo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = false
+	if k.again && k.rec.State != Stopping {
+		k.rec.Tries, k.quick = 0, 0
+		k.launch()
+	}
+}
+
 // stop stops the program, and what it left behind.
 func (k *keeper) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.end()
+}
+
+// end is stop for who holds mu.
+func (k *keeper) end() {
 	k.again = false
 	switch k.rec.State {
 	case Stopping:
@@ -320,7 +347,7 @@ func (k *keeper) stopped(gone bool) {
 	k.turn++
 	k.rec.Process = nil
 	k.set(Stopped)
-	if k.again {
+	if k.again && !k.held {
 		k.launch()
 	}
 }
@@ -335,14 +362,26 @@ func (k *keeper) signal(s syscall.Signal) error {
 	return nil
 }
 
-// settled waits until the program is in a state that lasts.
+// lasts tells whether the state stays as it is, but for starts that wait.
+func (k *keeper) lasts() bool {
+	return !k.ending && k.rec.State != Starting && k.rec.State != Stopping && k.rec.State != Backoff
+}
+
+// settled waits until the program is in a state that lasts, and no start waits.
 func (k *keeper) settled(ctx context.Context) {
+	k.wait(ctx, func() bool { return k.lasts() && !k.again })
+}
+
+// down waits until a program that is held is in a state that lasts.
+func (k *keeper) down(ctx context.Context) { k.wait(ctx, k.lasts) }
+
+// wait waits until something is true, which it asks with mu held.
+func (k *keeper) wait(ctx context.Context, so func() bool) {
 	for {
 		k.mu.Lock()
-		lasts := !k.ending && !k.again && k.rec.State != Starting && k.rec.State != Stopping && k.rec.State != Backoff
-		changed := k.changed
+		changed, is := k.changed, so()
 		k.mu.Unlock()
-		if lasts {
+		if is {
 			return
 		}
 		select {
@@ -376,12 +415,14 @@ func (k *keeper) left() int {
 	return len(f.members())
 }
 
-// close lets go of what a stopped program holds.
+// close lets go of what a stopped program has; it is started no more.
 func (k *keeper) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.turn++
+	k.again, k.closed = false, true
 	if k.out != nil {
 		k.out.close()
 	}
+	k.publish()
 }

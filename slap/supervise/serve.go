@@ -175,8 +175,8 @@ func (s *server) stopAll() {
 		was := append(k.folders(), s.cgroups.folders(groupSlot(k.group), k.slot)...)
 		folders = append(folders, was...)
 		all.Go(func() {
-			k.stop()
-			k.settled(context.Background())
+			k.hold()
+			k.down(context.Background())
 			k.close()
 			discard(was)
 		})
