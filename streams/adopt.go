@@ -1,10 +1,5 @@
 package streams
 
-import (
-	"errors"
-	"io/fs"
-)
-
 // adopt takes over bytes that a commit wrote to the file of a run. The chunk is
 // sealed when something follows for another place: until then more of the same
 // commit may come, which is in the file already.
@@ -57,18 +52,5 @@ func (w *chunkWriter) cutClosed() error {
 	if w.file != nil || w.cur.length == 0 {
 		return nil
 	}
-	s := w.f.s
-	name := s.chunkFile(w.st.name, w.generation, w.cur.offset)
-	if _, err := s.o.FS.Size(name); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	file, err := s.o.FS.OpenFile(name)
-	if err != nil {
-		return err
-	}
-	err = cutTo(file, w.cur.length)
-	if err == nil {
-		err = file.Datasync()
-	}
-	return errors.Join(err, file.Close())
+	return w.f.s.cutFile(w.f.s.chunkFile(w.st.name, w.generation, w.cur.offset), w.cur.length)
 }

@@ -130,23 +130,20 @@ func (f *folder) finish() {
 	f.s.count.folded.Add(f.bytes)
 }
 
-// unlog forgets extents up to a segment. The caller holds mu.
+// unlog forgets what the log has up to a segment. The caller holds mu.
 func (st *Stream) unlog(segment uint32) {
+	st.extents = after(st.extents, segment, func(e *extent) uint32 { return e.segment })
+	st.uploads = after(st.uploads, segment, func(u *logUpload) uint32 { return u.segment })
+	st.runs = after(st.runs, segment, func(p *runPart) uint32 { return p.segment })
+}
+
+// after gives a copy of what lies in later segments than the given one.
+func after[T any](list []T, segment uint32, of func(*T) uint32) []T {
 	n := 0
-	for n < len(st.extents) && st.extents[n].segment <= segment {
+	for n < len(list) && of(&list[n]) <= segment {
 		n++
 	}
-	st.extents = append([]extent(nil), st.extents[n:]...)
-	n = 0
-	for n < len(st.uploads) && st.uploads[n].segment <= segment {
-		n++
-	}
-	st.uploads = append([]logUpload(nil), st.uploads[n:]...)
-	n = 0
-	for n < len(st.runs) && st.runs[n].segment <= segment {
-		n++
-	}
-	st.runs = append([]runPart(nil), st.runs[n:]...)
+	return append([]T(nil), list[n:]...)
 }
 
 // dropOld deletes the chunk files that the manifest no longer has: of

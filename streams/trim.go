@@ -2,8 +2,6 @@ package streams
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 
 	"weir/internal/vfs"
 )
@@ -66,7 +64,8 @@ func (s *Store) trim(t *trimming) {
 	for _, cut := range merged(t.cuts) {
 		c, ok := cut.plan()
 		if ok && c.seals {
-			if err := s.cutLast(&c); err != nil {
+			last := &c.entry.chunks[0]
+			if err := s.cutFile(s.chunkFile(c.st.name, c.entry.generation, last.offset), last.length); err != nil {
 				t.done <- err
 				return
 			}
@@ -136,27 +135,6 @@ func (c Cut) plan() (cutting, bool) {
 		x.entry.chunks = []chunk{last}
 	}
 	return x, x.seals || x.entry.begin > st.start
-}
-
-// cutLast cuts off what a fold that failed left in the file that is sealed.
-func (s *Store) cutLast(c *cutting) error {
-	last := c.entry.chunks[0]
-	name := s.chunkFile(c.st.name, c.entry.generation, last.offset)
-	size, err := s.o.FS.Size(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && size <= last.length {
-		return nil // a file that is missing or too short is for Check to tell
-	}
-	if err != nil {
-		return err
-	}
-	f, err := s.o.FS.OpenFile(name)
-	if err != nil {
-		return err
-	}
-	if err = f.Truncate(last.length); err == nil {
-		err = f.Datasync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // finishTrims makes a change that is durable count, and deletes the files. The
