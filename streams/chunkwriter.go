@@ -197,22 +197,19 @@ func cutTo(file vfs.File, length int64) error {
 	return err
 }
 
-// cutFile cuts off the same of a chunk file that is not open, durably: so
-// that a file ends where its chunk does before that is sealed. One that is
-// missing or too short is for Check to tell.
+// cutFile cuts off the same of a chunk file that is not open, durably: so that
+// a file ends where its chunk does before that is sealed. One that has that end
+// is synced all the same, since a call that failed may have cut it off. One that
+// is missing or too short is for Check to tell.
 func (s *Store) cutFile(name string, length int64) error {
-	size, err := s.o.FS.Size(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && size <= length {
+	if _, err := s.o.FS.Size(name); errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	file, err := s.o.FS.OpenFile(name)
 	if err != nil {
 		return err
 	}
-	if err = file.Truncate(length); err == nil {
+	if err = cutTo(file, length); err == nil {
 		err = file.Datasync()
 	}
 	return errors.Join(err, file.Close())

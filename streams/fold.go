@@ -32,6 +32,9 @@ type folder struct {
 // manifest has the change, nothing of it counts, and doing it again writes
 // the same bytes to the same places.
 func (s *Store) foldOldest(seg *segment) error {
+	if err := s.settleManifest(); err != nil {
+		return err
+	}
 	f := &folder{s: s, seg: seg, dirs: map[string]bool{}}
 	defer f.close()
 	if err := f.move(); err != nil {

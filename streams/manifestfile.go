@@ -28,6 +28,7 @@ type manifestFile struct {
 	base   int64       // bytes of the base
 	pos    int64
 	least  int64 // bytes of deltas that are always let grow
+	unsure bool  // whether the last change counts: it failed
 }
 
 // baseEntries is how many streams a part of the base holds.
@@ -42,7 +43,8 @@ func (m *manifestFile) grown() bool {
 	return m.files[0] == nil || m.pos-m.base > max(m.base, m.least)
 }
 
-// add makes a delta durable. After an error the next change must be a rewrite.
+// add makes a delta durable. After an error the next change must be a rewrite;
+// until then the delta may count.
 func (m *manifestFile) add(f *frame) error {
 	b := f.encode()
 	for _, file := range m.files {
@@ -52,6 +54,7 @@ func (m *manifestFile) add(f *frame) error {
 		}
 		if err != nil {
 			m.abandon()
+			m.unsure = true
 			return fmt.Errorf("write the manifest: %w", noSpace(err))
 		}
 	}
@@ -69,7 +72,7 @@ func (m *manifestFile) abandon() {
 }
 
 // rewrite makes a new manifest of a state and all entries durable, and then
-// removes the one before.
+// removes the one before. After an error either may count.
 func (m *manifestFile) rewrite(state manifestState, entries []entry) error {
 	m.abandon()
 	m.number++
@@ -80,12 +83,13 @@ func (m *manifestFile) rewrite(state manifestState, entries []entry) error {
 	}
 	if err != nil {
 		m.abandon()
+		m.unsure = true
 		for kind := range manifestKinds { // a full disk needs the room
 			m.fs.Remove(manifestName(m.dir, m.number, kind))
 		}
 		return fmt.Errorf("make a manifest: %w", noSpace(err))
 	}
-	m.base, m.pos = int64(len(b)), int64(len(b))
+	m.base, m.pos, m.unsure = int64(len(b)), int64(len(b)), false
 	m.removeOthers()
 	return nil
 }

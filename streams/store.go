@@ -209,6 +209,18 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.release())
 }
 
+// settleManifest makes the manifest say for certain what the keeper knows, when a
+// change failed: one copy may have it. Before that is known, no file may be cut
+// off or grow that the manifest may already have otherwise.
+func (s *Store) settleManifest() error {
+	if !s.manifest.unsure {
+		return nil
+	}
+	state := s.state
+	state.clean = cut{}
+	return s.writeManifest(state, nil)
+}
+
 // writeManifest makes a change durable, as a delta or as a new base.
 func (s *Store) writeManifest(state manifestState, entries []entry) error {
 	old := s.state

@@ -59,6 +59,10 @@ type cutting struct {
 // trim does what a call of Trim asks for. The keeper alone may call it, for it
 // writes the manifest.
 func (s *Store) trim(t *trimming) {
+	if err := s.settleManifest(); err != nil {
+		t.done <- err
+		return
+	}
 	var list []cutting
 	var entries []entry
 	for _, cut := range merged(t.cuts) {
