@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -84,17 +83,22 @@ func (n *Node) measured() []collect.Partition {
 	return list
 }
 
+// refusedForGood tells of a journal that would be refused the next time, too.
+func refusedForGood(err error) bool {
+	var refused *slap.StatusError
+	return errors.As(err, &refused) && refused.Status == 400
+}
+
 // sendUsage sends the journals of a folder, oldest first, and removes each
 // that the master took, or refuses for good.
 func (n *Node) sendUsage(ctx context.Context, folder string) error {
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(folder) // sorted by name
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("node: usage: %w", err)
 	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != ".xml" || !e.Type().IsRegular() {
 			continue
@@ -108,8 +112,7 @@ func (n *Node) sendUsage(ctx context.Context, folder string) error {
 			return fmt.Errorf("node: usage: %w", err)
 		}
 		err = n.client.ReportUsage(ctx, n.c.Computer, string(b))
-		var refused *slap.StatusError
-		if errors.As(err, &refused) && refused.Status == 400 {
+		if refusedForGood(err) {
 			n.log.Error("the master refuses a journal of usage, which is dropped", "file", path, "error", err)
 			err = nil
 		}

@@ -122,16 +122,14 @@ func (n *Node) gatheredNames() ([]string, error) {
 func (n *Node) gatherAll(partitions []slap.Partition) error {
 	names, err := n.gatheredNames()
 	for _, name := range names {
-		if _, e := n.finishGathered(name); e != nil {
-			err = errors.Join(err, e)
-		}
+		err = errors.Join(err, n.dropGathered(name))
 	}
 	for err == nil {
 		var name string
 		if name, err = n.gather(partitions); name == "" {
 			break
 		}
-		_, err = n.finishGathered(name)
+		err = n.dropGathered(name)
 	}
 	return err
 }
@@ -203,32 +201,36 @@ func (n *Node) usageFolder(partition string, root bool) (*folder, string, error)
 	return f, usageDir, err
 }
 
-// finishGathered reads a journal that was written down, and removes the files
-// that it was made of.
-func (n *Node) finishGathered(name string) (g gathered, err error) {
+// readGathered reads a journal that was written down.
+func readGathered(name string) (g gathered, err error) {
 	b, err := os.ReadFile(name)
 	if err == nil {
 		err = json.Unmarshal(b, &g)
 	}
-	for _, s := range g.Sources {
-		err = errors.Join(err, n.dropUsage(s))
-	}
 	return g, err
 }
 
-// sendGathered sends the journals that were written down.
+// dropGathered removes the files that a journal was made of.
+func (n *Node) dropGathered(name string) error {
+	g, err := readGathered(name)
+	for _, s := range g.Sources {
+		err = errors.Join(err, n.dropUsage(s))
+	}
+	return err
+}
+
+// sendGathered sends the journals that were written down, whose files are gone.
 func (n *Node) sendGathered(ctx context.Context) error {
 	names, err := n.gatheredNames()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		g, err := n.finishGathered(name)
+		g, err := readGathered(name)
 		if err == nil {
 			err = n.client.ReportUsage(ctx, n.c.Computer, g.Journal)
 		}
-		var refused *slap.StatusError
-		if errors.As(err, &refused) && refused.Status == 400 {
+		if refusedForGood(err) {
 			n.log.Error("the master refuses a journal of usage, which is kept", "file", name+".refused", "error", err)
 			err = os.Rename(name, name+".refused")
 		} else if err == nil {
@@ -253,9 +255,6 @@ func (n *Node) dropUsage(s source) error {
 	defer f.close()
 	name := dir + "/" + s.Name
 	b, err := f.read(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if sum := sha256.Sum256(b); err != nil || hex.EncodeToString(sum[:]) != s.Sum {
 		return nil
 	}
