@@ -105,7 +105,7 @@ func (t *task) buildout(ctx context.Context, debug bool) error {
 	if err != nil {
 		return err
 	}
-	shebang, err := interpreter(script)
+	args, err := buildoutCommand(script, debug)
 	if err != nil {
 		return fmt.Errorf("the release has no buildout: %w", err)
 	}
@@ -116,10 +116,6 @@ func (t *task) buildout(ctx context.Context, debug bool) error {
 	defer file.Close()
 	fmt.Fprintf(file, "%s buildout\n", t.n.now().UTC().Format("2006-01-02 15:04:05"))
 	out := &tail{limit: maxErrorLog, also: file, lines: func(s string) { t.log.Debug(s) }}
-	args := append(append([]string{}, shebang...), script)
-	if debug {
-		args = append(args, "-D")
-	}
 	err = t.run(ctx, program{
 		args:  append(args, "-U", "-c", filepath.Join(t.f.path, "buildout.cfg")),
 		limit: t.n.c.PartitionTimeout, output: out, terminal: debug,

@@ -161,6 +161,20 @@ func interpreter(script string) ([]string, error) {
 	return strings.Fields(rest), nil
 }
 
+// buildoutCommand gives the command of a buildout, without its arguments; to be
+// debugged it stops in Python's debugger where it fails.
+func buildoutCommand(script string, debug bool) ([]string, error) {
+	args, err := interpreter(script)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, script)
+	if debug {
+		args = append(args, "-D")
+	}
+	return args, nil
+}
+
 // A tail keeps the end of what is written to it, and passes whole lines on.
 type tail struct {
 	kept  []byte

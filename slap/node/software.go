@@ -187,13 +187,9 @@ func (n *Node) build(ctx context.Context, url, path, mark string, r SoftwareRun,
 			return err
 		}
 	}
-	shebang, err := interpreter(script)
+	args, err := buildoutCommand(script, r.Debug)
 	if err != nil {
 		return fmt.Errorf("bootstrapping gave no buildout: %w", err)
-	}
-	args := append(append([]string{}, shebang...), script)
-	if r.Debug {
-		args = append(args, "-D")
 	}
 	args = append(args, "-U", "buildout:extends-cache="+filepath.Join(path, "extends-cache"), "buildout:directory="+path)
 	if err := f.mkdir("extends-cache", 0o755); err != nil {
