@@ -39,14 +39,17 @@ var order = []struct {
 func parseConsumption(b []byte) (consumption, error) {
 	r := consumptionReader{d: xml.NewDecoder(bytes.NewReader(b))}
 	var c consumption
-	err := r.within("consumption", func(name string) error {
-		if name != "movement" || len(c.movements) == maxMovements {
-			return fmt.Errorf("an element %.40q, or too many", name)
-		}
-		m, err := r.movement()
-		c.movements = append(c.movements, m)
-		return err
-	})
+	err := r.begin("consumption")
+	if err == nil {
+		err = r.within("consumption", func(name string) error {
+			if name != "movement" || len(c.movements) == maxMovements {
+				return fmt.Errorf("an element %.40q, or too many", name)
+			}
+			m, err := r.movement()
+			c.movements = append(c.movements, m)
+			return err
+		})
+	}
 	if err == nil && len(c.movements) == 0 {
 		err = errors.New("it has no movement")
 	}
@@ -62,13 +65,10 @@ func parseConsumption(b []byte) (consumption, error) {
 }
 
 // A consumptionReader walks a document that may be anything.
-type consumptionReader struct {
-	d    *xml.Decoder
-	root bool
-}
+type consumptionReader struct{ d *xml.Decoder }
 
 // next gives the next start, end or text that is not space.
-func (r *consumptionReader) next() (xml.Token, error) {
+func (r consumptionReader) next() (xml.Token, error) {
 	for {
 		t, err := r.d.Token()
 		if err != nil {
@@ -92,15 +92,18 @@ func (r *consumptionReader) next() (xml.Token, error) {
 	}
 }
 
-// within reads the element of the name, and hands each of those in it over.
-func (r *consumptionReader) within(name string, each func(name string) error) error {
-	if !r.root {
-		r.root = true
-		t, err := r.next()
-		if s, ok := t.(xml.StartElement); err != nil || !ok || s.Name.Local != name {
-			return errors.Join(err, fmt.Errorf("it is no element %q", name))
-		}
+// begin comes to the root, which has to have the name.
+func (r consumptionReader) begin(name string) error {
+	t, err := r.next()
+	if s, ok := t.(xml.StartElement); err != nil || !ok || s.Name.Local != name {
+		return errors.Join(err, fmt.Errorf("it is no element %q", name))
 	}
+	return nil
+}
+
+// within reads the rest of an element that has begun, and hands each of those
+// in it over.
+func (r consumptionReader) within(name string, each func(name string) error) error {
 	for {
 		t, err := r.next()
 		if err != nil {
@@ -119,7 +122,7 @@ func (r *consumptionReader) within(name string, each func(name string) error) er
 	}
 }
 
-func (r *consumptionReader) movement() (m movement, err error) {
+func (r consumptionReader) movement() (m movement, err error) {
 	err = r.within("movement", func(name string) error {
 		if len(m) == maxMovements {
 			return errors.New("a movement of too many elements")
@@ -135,7 +138,7 @@ func (r *consumptionReader) movement() (m movement, err error) {
 }
 
 // text gives what is in an element that holds nothing else.
-func (r *consumptionReader) text() (string, error) {
+func (r consumptionReader) text() (string, error) {
 	t, err := r.next()
 	if err != nil {
 		return "", err
