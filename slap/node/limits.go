@@ -14,10 +14,9 @@ import (
 
 // processes reads the limit of a partition's processes.
 func (r *reader) processes() int64 {
-	const least = 16 // the supervisor needs some of them to start a program
 	n := r.number("weir", "partition_processes", 4096, 0)
-	if n != 0 && n < least {
-		r.mistake("weir", "partition_processes", fmt.Sprintf("= %d is too few: write %d or more, or 0 for no limit", n, least))
+	if n != 0 && n < supervise.LeastProcesses {
+		r.mistake("weir", "partition_processes", fmt.Sprintf("= %d is too few: write %d or more, or 0 for no limit", n, supervise.LeastProcesses))
 	}
 	return int64(n)
 }

@@ -23,15 +23,15 @@ type Share struct {
 	Memory    int64 `json:"memory,omitempty"`    // bytes
 }
 
-// leastProcesses is the smallest limit of processes: what executes a program
+// LeastProcesses is the smallest limit of processes: what executes a program
 // needs a few threads itself.
-const leastProcesses = 16
+const LeastProcesses = 16
 
 func roomy(processes int64) int64 {
 	if processes <= 0 {
 		return 0
 	}
-	return max(processes, leastProcesses)
+	return max(processes, LeastProcesses)
 }
 
 // within gives the limits of one program of the group.

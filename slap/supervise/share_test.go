@@ -129,7 +129,7 @@ func TestShareWithin(t *testing.T) {
 			t.Errorf("%+v within %+v: %+v", c.l, c.s, got)
 		}
 	}
-	if roomy(0) != 0 || roomy(3) != leastProcesses || roomy(30) != 30 {
+	if roomy(0) != 0 || roomy(3) != LeastProcesses || roomy(30) != 30 {
 		t.Error("roomy")
 	}
 }
