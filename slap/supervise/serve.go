@@ -96,7 +96,7 @@ func Serve(ctx context.Context, o Options) error {
 	<-ctx.Done()
 	l.Close()
 	s.stopAll()
-	for group := range s.groups {
+	for _, group := range s.info().Groups { // a change that was begun may go on
 		discard(s.cgroups.folders(groupSlot(group)))
 	}
 	discard(s.cgroups.folders())
