@@ -237,15 +237,11 @@ func (r *request) formChunk(src io.Reader, known int64, in ingestion) (chunk, er
 
 // formField gives the field data_chunk of an urlencoded form, decoded in place.
 func formField(form []byte, limit int64) ([]byte, error) {
-	value, ok := bytes.CutPrefix(form, []byte(fieldChunk))
-	if !ok {
-		i := bytes.Index(form, []byte("&"+fieldChunk))
-		if i < 0 {
-			return within(form, limit)
-		}
-		value = form[i+1+len(fieldChunk):]
+	at := fieldAt(form)
+	if at < 0 {
+		return within(form, limit)
 	}
-	value, _, _ = bytes.Cut(value, []byte("&"))
+	value, _, _ := bytes.Cut(form[at:], []byte("&"))
 	data, err := unescapeInPlace(value, true)
 	if err != nil {
 		return nil, refuse(400, "bad-encoding", "the form field data_chunk is badly percent-encoded")

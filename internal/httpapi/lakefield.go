@@ -16,8 +16,7 @@ const (
 // A fieldReader gives the value of the field data_chunk of an urlencoded form
 // while it comes, whatever its size. A plus stays one unless plus is set: the
 // lake's value is Base64, to which a space means nothing, and some clients do
-// not encode it. A body
-// without the field is the value itself.
+// not encode it. A body without the field is the value itself.
 type fieldReader struct {
 	r     io.Reader
 	state int
