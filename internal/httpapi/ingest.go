@@ -203,23 +203,13 @@ func (r *request) chunk(in ingestion) (chunk, error) {
 // formChunk gives the field data_chunk of an urlencoded form. A body without it
 // is no form, whatever its type says: curl calls everything one.
 func (r *request) formChunk(src io.Reader, known int64, in ingestion) (chunk, error) {
-	most := in.wireLimit(r)
-	if known > most {
-		return chunk{}, tooLarge(in.limit)
+	form, more, err := r.beginning(src, known, in.wireLimit(r), in.limit)
+	if err != nil {
+		return chunk{}, err
 	}
-	var form []byte
-	if known <= spoolBytes {
-		data, more, err := r.fill(src, known, min(most, spoolBytes), true)
-		switch {
-		case err != nil:
-			return chunk{}, err
-		case !more:
-			data, err = formField(data, in.limit)
-			return chunk{data: data}, err
-		case int64(len(data)) > most:
-			return chunk{}, tooLarge(in.limit)
-		}
-		form = data
+	if !more {
+		data, err := formField(form, in.limit)
+		return chunk{data: data}, err
 	}
 	rest := io.MultiReader(bytes.NewReader(form), src)
 	field := newFieldReader(rest)

@@ -47,22 +47,31 @@ func (c chunk) discard() {
 // limit bytes: known of them, or -1 where that is not known. What is large, or
 // comes slowly, is written to a file meanwhile.
 func (r *request) receive(src io.Reader, known, limit int64) (chunk, error) {
-	if known > limit {
-		return chunk{}, tooLarge(limit)
-	}
-	if known > spoolBytes {
-		return r.spool(nil, src, limit)
-	}
-	data, more, err := r.fill(src, known, min(limit, spoolBytes), true)
+	data, more, err := r.beginning(src, known, limit, limit)
 	switch {
 	case err != nil:
 		return chunk{}, err
 	case !more:
 		return chunk{data: data}, nil
-	case int64(len(data)) > limit:
-		return chunk{}, tooLarge(limit)
 	}
 	return r.spool(data, src, limit)
+}
+
+// beginning gives a body that may be in memory, or, with more, what came so far
+// of one that is for the disk. Most is how long it may be, limit what the sender
+// is told of that, both in bytes.
+func (r *request) beginning(src io.Reader, known, most, limit int64) (data []byte, more bool, err error) {
+	switch {
+	case known > most:
+		return nil, false, tooLarge(limit)
+	case known > spoolBytes:
+		return nil, true, nil
+	}
+	data, more, err = r.fill(src, known, min(most, spoolBytes), true)
+	if int64(len(data)) > most {
+		return nil, false, tooLarge(limit)
+	}
+	return data, more, err
 }
 
 // spool writes a body, whose beginning came before, to a file.
