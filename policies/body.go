@@ -20,7 +20,7 @@ func (ru *rule) extractBody(w *work, b *Batch) (extracted, error) {
 	if ru.Check == CheckEnvelope {
 		return ru.frames(w, b)
 	}
-	if ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics) {
+	if ru.unseen() {
 		return asIs, nil
 	}
 	var first byte

@@ -48,7 +48,7 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		}
 		return ru.take(w, b.Entries, 0), nil
 	}
-	if ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics) {
+	if ru.unseen() {
 		return asIs, nil
 	}
 	n, _, err := forward.Check(b.Entries)
@@ -62,6 +62,11 @@ func (ru *rule) extract(w *work, b *Batch) (extracted, error) {
 		return extracted{}, ru.noEntries(err)
 	}
 	return asIs, nil
+}
+
+// unseen tells whether a raw body is kept without a look at it.
+func (ru *rule) unseen() bool {
+	return ru.Policy.Keep == Verbatim && (ru.Array == nil || ru.Array.Kind != kindMetrics)
 }
 
 // noEntries refuses a raw body that had to be entries.
