@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -32,11 +31,7 @@ yet stays. With --dry-run nothing is changed.`,
 			if dry {
 				body["payload"] = `{"dryRun":true}`
 			}
-			b, err := json.Marshal(body)
-			if err != nil {
-				return err
-			}
-			id, err := api.Create(c.Context(), b)
+			id, err := createJob(c.Context(), api, body)
 			if err != nil {
 				return err
 			}
@@ -47,8 +42,8 @@ yet stays. With --dry-run nothing is changed.`,
 			if err != nil {
 				return err
 			}
-			if j.State != jobs.Success {
-				return exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
+			if err := ended(id, j); err != nil {
+				return err
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), j.StatusMessage)
 			return err

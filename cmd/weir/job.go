@@ -334,11 +334,7 @@ func newJobRun() *cobra.Command {
 			if target != "" {
 				body["targetResource"] = jobs.Reference{Href: target}
 			}
-			b, err := json.Marshal(body)
-			if err != nil {
-				return err
-			}
-			id, err := api.Create(c.Context(), b)
+			id, err := createJob(c.Context(), api, body)
 			if err != nil {
 				return err
 			}
@@ -353,6 +349,23 @@ func newJobRun() *cobra.Command {
 	return c
 }
 
+// createJob queues a job of what is said of it, and gives its id.
+func createJob(ctx context.Context, api *cimi.Client, said map[string]any) (id string, err error) {
+	b, err := json.Marshal(said)
+	if err != nil {
+		return "", err
+	}
+	return api.Create(ctx, b)
+}
+
+// ended exits 1 unless a job succeeded.
+func ended(id string, j jobs.Job) error {
+	if j.State == jobs.Success {
+		return nil
+	}
+	return exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
+}
+
 // awaitJob waits for a job's end and exits 1 unless it succeeded.
 func awaitJob(c *cobra.Command, api *cimi.Client, id string, wait time.Duration) error {
 	for end := time.Now().Add(wait); wait > 0; {
@@ -361,10 +374,10 @@ func awaitJob(c *cobra.Command, api *cimi.Client, id string, wait time.Duration)
 			return err
 		}
 		if j.State.Final() || j.State == jobs.Stopped {
-			if err := printJSON(c.OutOrStdout(), j); err != nil || j.State == jobs.Success {
+			if err := printJSON(c.OutOrStdout(), j); err != nil {
 				return err
 			}
-			return exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
+			return ended(id, j)
 		}
 		if time.Now().After(end) {
 			return exit{exitFailure, fmt.Sprintf("%s is %s after %v; is there an executor? see weir job show %s", id, j.State, wait, id)}

@@ -70,10 +70,10 @@ func runOne(ctx context.Context, e *engine, id string, found map[string]jobs.Wor
 		return err
 	}
 	j, err := api.Get(ctx, id)
-	if err == nil && j.State != jobs.Success {
-		err = exit{exitFailure, fmt.Sprintf("%s is %s: %s", id, j.State, j.StatusMessage)}
+	if err != nil {
+		return err
 	}
-	return err
+	return ended(id, j)
 }
 
 // heard lets a gateway hear by heart-beats that the job is run; lost is closed
