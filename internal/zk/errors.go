@@ -22,7 +22,7 @@ var (
 	ErrLease = errors.New("zk: no answer within the lease")
 )
 
-// Codes of errors. Those above apiError are the server's own troubles.
+// Codes of errors. Those above codeAPI are the server's own troubles.
 const (
 	codeAPI        = -100
 	codeNoNode     = -101

@@ -36,8 +36,6 @@ func Run(t *testing.T, open func(t *testing.T) jobs.Queue) {
 	}
 }
 
-// patience is how long a test waits for what must happen: in vain on a machine
-// that is broken, not on one that is slow.
 // A Crasher is a queue whose process can end as by kill -9, or whose session can
 // expire. What its locks held is free in the queue that Crash gives, which goes
 // on with the entries, and the old locks do nothing.
@@ -46,6 +44,8 @@ type Crasher interface {
 	Crash(t testing.TB) jobs.Queue
 }
 
+// patience is how long a test waits for what must happen: in vain on a machine
+// that is broken, not on one that is slow.
 const patience = 2 * time.Minute
 
 func put(t testing.TB, q jobs.Queue, id string, priority int) string {
