@@ -142,22 +142,44 @@ func (s *Store) Edit(ctx context.Context, id string, c Change) (Job, error) {
 
 // Stop asks a running job to stop; one in another state stays what it is.
 func (s *Store) Stop(_ context.Context, id string) (Job, error) {
-	return s.turn(id, func(j *Job) {
+	return s.turn(id, func(j *Job) error {
 		if j.State == Running {
 			j.State = Stopped
 		}
+		return nil
 	})
 }
 
 // Cancel gives a job up, and those whose parent it is; one that has ended stays
 // what it is.
 func (s *Store) Cancel(ctx context.Context, id string) (Job, error) {
-	out, err := s.turn(id, func(j *Job) {
+	return s.giveUp(ctx, id, func(*Job) error { return nil })
+}
+
+// TimeOut gives a running job up because it took too long; ErrConflict says that
+// it does not run.
+func (s *Store) TimeOut(ctx context.Context, id string) (Job, error) {
+	return s.giveUp(ctx, id, func(j *Job) error {
+		if j.State != Running {
+			return fmt.Errorf("%w: %s is %s; only a job that is RUNNING can time out", ErrConflict, id, j.State)
+		}
+		j.TimeOfStatus, j.StatusMessage = stamp(s.o.Now()), "timed out"
+		return nil
+	})
+}
+
+// giveUp cancels a job for a reason, unless that is none, and then its children.
+func (s *Store) giveUp(ctx context.Context, id string, reason func(*Job) error) (Job, error) {
+	out, err := s.turn(id, func(j *Job) error {
+		if err := reason(j); err != nil {
+			return err
+		}
 		if !j.State.Final() {
 			now := s.o.Now()
 			j.State, j.Updated = Canceled, stamp(now)
 			j.finish(now)
 		}
+		return nil
 	})
 	if err != nil {
 		return out, err
@@ -176,28 +198,13 @@ func (s *Store) Cancel(ctx context.Context, id string) (Job, error) {
 	return out, nil
 }
 
-// TimeOut gives a running job up because it took too long; ErrConflict says that
-// it does not run.
-func (s *Store) TimeOut(ctx context.Context, id string) (Job, error) {
-	err := s.change(id, func(j *Job) (*Job, error) {
-		if j.State != Running {
-			return nil, fmt.Errorf("%w: %s is %s; only a job that is RUNNING can time out", ErrConflict, id, j.State)
-		}
-		n, now := j.clone(), s.o.Now()
-		n.Updated, n.TimeOfStatus, n.StatusMessage = stamp(now), stamp(now), "timed out"
-		return n, nil
-	})
-	if err != nil {
-		return Job{}, err
-	}
-	return s.Cancel(ctx, id)
-}
-
-func (s *Store) turn(id string, f func(*Job)) (Job, error) {
+func (s *Store) turn(id string, f func(*Job) error) (Job, error) {
 	var out Job
 	err := s.change(id, func(j *Job) (*Job, error) {
 		n := j.clone()
-		f(n)
+		if err := f(n); err != nil {
+			return nil, err
+		}
 		out = *n
 		return n, nil
 	})
