@@ -111,65 +111,51 @@ func TestLargeUpload(t *testing.T) {
 // little memory each, and all arrive.
 func TestSlowUploads(t *testing.T) {
 	t.Parallel()
-	const uploads, first, rest, limit = 200, 700_000, 50_000, 160 << 20
 	w := start(t)
-	peak := w.watchMemory()
-	data := noise(11, first+rest)
-	conns := make([]net.Conn, uploads)
-	for i := range conns {
-		c, err := net.Dial("tcp", w.HTTP)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		conns[i] = c
-		if _, err := fmt.Fprintf(c, "PUT /streams/up.slow%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", i, len(data)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const step = 35_000 // of each in turn: none of them is ever quick
-	for at := 0; at < first; at += step {
-		for i, c := range conns {
-			if _, err := c.Write(data[at : at+step]); err != nil {
-				t.Fatalf("upload %d at %d: %v", i, at, err)
+	sendSlowly(t, w, slowBodies{
+		head: func(i int) string { return fmt.Sprintf("PUT /streams/up.slow%d HTTP/1.1\r\n", i) },
+		data: noise(11, 750_000), first: 700_000, status: http.StatusCreated,
+		stream: "up.slow",
+		halfway: func() {
+			if a := w.do("GET", "/streams/up.slow0", nil); a.Status != http.StatusNotFound {
+				t.Errorf("half an upload can be read: %d", a.Status)
 			}
-		}
-	}
-	if a := w.do("GET", "/streams/up.slow0", nil); a.Status != http.StatusNotFound {
-		t.Errorf("half an upload can be read: %d", a.Status)
-	}
-	for i, c := range conns {
-		if _, err := c.Write(data[first:]); err != nil {
-			t.Fatalf("upload %d: %v", i, err)
-		}
-	}
-	for i, c := range conns {
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil || resp.StatusCode != http.StatusCreated {
-			t.Fatalf("upload %d: %v %v", i, resp, err)
-		}
-	}
-	most := peak()
-	for _, i := range []int{0, 99, 199} {
-		if got := w.stream(fmt.Sprint("up.slow", i)); !bytes.Equal(got, data) {
-			t.Errorf("upload %d: %d bytes came back, or others", i, len(got))
-		}
-	}
-	if most > limit {
-		t.Errorf("memory rose to %d MiB, want at most %d", most>>20, limit>>20)
-	}
-	t.Logf("memory at its peak: %d MiB", most>>20)
+		},
+	})
 }
 
 // TestSlowChunks: two hundred large chunks that are posted slowly, all at once,
 // cost little memory each, and all arrive.
 func TestSlowChunks(t *testing.T) {
 	t.Parallel()
-	const posts, first, rest, limit = 200, 1_960_000, 50_000, 160 << 20
-	w := start(t)
+	sendSlowly(t, start(t), slowBodies{
+		head: func(i int) string {
+			return fmt.Sprintf("POST /erp5/portal_ingestion_policies/default/ingest?reference=slow.%d HTTP/1.1\r\n"+
+				"Content-Type: application/octet-stream\r\n", i)
+		},
+		data: noise(12, 2_010_000), first: 1_960_000, status: http.StatusNoContent,
+		stream:  "slow.",
+		halfway: func() {},
+	})
+}
+
+// slowBodies are two hundred requests with the same body.
+type slowBodies struct {
+	head    func(i int) string // of request i: its line and what headers it has of its own
+	data    []byte             // the body
+	first   int                // bytes of it, whole steps, that come slowly; the rest comes at once
+	halfway func()             // runs when the first bytes of all have been sent
+	status  int                // of each answer
+	stream  string             // what the name of the body's stream begins with; the request's number ends it
+}
+
+// sendSlowly sends all the requests at once, and each in turn a little of its
+// body. All must arrive, and memory must stay low meanwhile.
+func sendSlowly(t *testing.T, w *weir, s slowBodies) {
+	t.Helper()
+	const requests, limit = 200, 160 << 20
 	peak := w.watchMemory()
-	data := noise(12, first+rest)
-	conns := make([]net.Conn, posts)
+	conns := make([]net.Conn, requests)
 	for i := range conns {
 		c, err := net.Dial("tcp", w.HTTP)
 		if err != nil {
@@ -177,34 +163,34 @@ func TestSlowChunks(t *testing.T) {
 		}
 		defer c.Close()
 		conns[i] = c
-		if _, err := fmt.Fprintf(c, "POST /erp5/portal_ingestion_policies/default/ingest?reference=slow.%d HTTP/1.1\r\nHost: x\r\n"+
-			"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", i, len(data)); err != nil {
+		if _, err := fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n", s.head(i), len(s.data)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const step = 35_000 // of each in turn: none of them is ever quick
-	for at := 0; at < first; at += step {
+	for at := 0; at < s.first; at += step {
 		for i, c := range conns {
-			if _, err := c.Write(data[at : at+step]); err != nil {
-				t.Fatalf("post %d at %d: %v", i, at, err)
+			if _, err := c.Write(s.data[at : at+step]); err != nil {
+				t.Fatalf("request %d at %d: %v", i, at, err)
 			}
 		}
 	}
+	s.halfway()
 	for i, c := range conns {
-		if _, err := c.Write(data[first:]); err != nil {
-			t.Fatalf("post %d: %v", i, err)
+		if _, err := c.Write(s.data[s.first:]); err != nil {
+			t.Fatalf("request %d: %v", i, err)
 		}
 	}
 	for i, c := range conns {
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil || resp.StatusCode != http.StatusNoContent {
-			t.Fatalf("post %d: %v %v", i, resp, err)
+		if err != nil || resp.StatusCode != s.status {
+			t.Fatalf("request %d: %v %v", i, resp, err)
 		}
 	}
 	most := peak()
 	for _, i := range []int{0, 99, 199} {
-		if got := w.stream(fmt.Sprint("slow.", i)); !bytes.Equal(got, data) {
-			t.Errorf("post %d: %d bytes came back, or others", i, len(got))
+		if got := w.stream(fmt.Sprint(s.stream, i)); !bytes.Equal(got, s.data) {
+			t.Errorf("request %d: %d bytes came back, or others", i, len(got))
 		}
 	}
 	if most > limit {
