@@ -119,7 +119,7 @@ func (c inflaters) inflate(dst *arena, src []byte, method string, limit int64) e
 		case int64(room) >= limit:
 			return fmt.Errorf("%w of %d bytes", errInflated, limit)
 		case room < countFrom:
-			want = size
+			want = room // more than is free: a match that found no room may need all of it
 		case !guessed && guess < limit:
 			guessed, dst.most = true, int(guess)
 			want = dst.most - size
