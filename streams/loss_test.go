@@ -6,7 +6,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/vfs"
 )
@@ -148,4 +150,37 @@ func forgetFirst(t *testing.T, fsys vfs.FS) {
 			}
 		}
 	}
+}
+
+// TestManifestCannotBeListed: a store does not begin without its manifest when
+// the folder cannot be read just then: what was trimmed would be missed, and the
+// next start would find the old manifest again.
+func TestManifestCannotBeListed(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	o := small(mem)
+	o.LogAge = time.Nanosecond // each append folds what came before
+	s := mustOpen(t, "data", o)
+	st := mustCreate(t, s, "a")
+	want := more(t, s, st, nil, 1, 3, 5000) // for which no segment was used again
+	if err := waitFolded(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bad := small(&vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+		if op.Kind == "List" && strings.HasSuffix(op.Name, "/manifest") {
+			return &vfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	}})
+	if s, err := Open("data", bad); !errors.Is(err, syscall.EIO) {
+		t.Errorf("opened without its manifest: %v", err)
+		s.Close()
+	}
+	if _, err := Check("data", bad, true); !errors.Is(err, syscall.EIO) {
+		t.Errorf("checked without its manifest: %v", err)
+	}
+	mustBe(t, "data", small(mem), want)
 }

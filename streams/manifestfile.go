@@ -122,7 +122,8 @@ func encodeBase(state manifestState, entries []entry) []byte {
 
 // removeOthers deletes manifests that a newer one replaced.
 func (m *manifestFile) removeOthers() {
-	for _, n := range manifestNumbers(m.fs, m.dir) {
+	numbers, _ := manifestNumbers(m.fs, m.dir) // those that stay go with the next one
+	for _, n := range numbers {
 		for kind := range manifestKinds {
 			if n != m.number {
 				m.fs.Remove(manifestName(m.dir, n, kind))
@@ -161,8 +162,13 @@ func (m *manifestFile) resume(r readManifest) error {
 	return m.fs.SyncDir(m.dir)
 }
 
-func manifestNumbers(fsys vfs.FS, dir string) []uint64 {
-	names, _ := fsys.List(dir)
+// manifestNumbers gives the numbers of the manifests in a folder, in order; a
+// folder that is missing has none.
+func manifestNumbers(fsys vfs.FS, dir string) ([]uint64, error) {
+	names, err := fsys.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	var list []uint64
 	for _, name := range names {
 		digits, _, _ := strings.Cut(name, ".")
@@ -171,7 +177,7 @@ func manifestNumbers(fsys vfs.FS, dir string) []uint64 {
 		}
 	}
 	slices.Sort(list)
-	return list
+	return list, nil
 }
 
 // A readManifest is what the newest whole manifest says.
@@ -188,7 +194,10 @@ type readManifest struct {
 
 // loadManifest reads the newest whole manifest. Without any it gives number 0.
 func loadManifest(fsys vfs.FS, dir string) (readManifest, error) {
-	numbers := manifestNumbers(fsys, dir)
+	numbers, err := manifestNumbers(fsys, dir)
+	if err != nil { // to go on without one would write over what only it knows
+		return readManifest{}, fmt.Errorf("read the manifest: %w", err)
+	}
 	for _, n := range slices.Backward(numbers) {
 		var copies [2][]byte
 		for kind := range copies {
