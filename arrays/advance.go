@@ -62,7 +62,7 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 		return false, err
 	}
 	now := src.State()
-	if again, err := g.prepare(now, spec); err != nil || !again {
+	if again, err := g.prepare(src, now, spec); err != nil || !again {
 		return false, err
 	}
 	if g.commit.Offset < now.Begin {
@@ -95,7 +95,7 @@ func (g *group) step(ctx context.Context, st *streams.Stream, src source, spec S
 	if err := g.refuse(ctx, st, src, now.Length); err != nil {
 		return false, err
 	}
-	return more, g.keep(int64(done), more)
+	return more, g.keep(src, now, int64(done), more)
 }
 
 // skip goes over bytes that were trimmed though the group had not read them.
@@ -109,7 +109,7 @@ func (g *group) skip(ctx context.Context, st *streams.Stream, src source, now st
 	if err := g.refuse(ctx, st, src, now.Length); err != nil {
 		return err
 	}
-	return g.keep(size, true)
+	return g.keep(src, now, size, true)
 }
 
 // hole goes over bytes that the stream has lost, n bytes on, to where it can be
@@ -134,7 +134,7 @@ func (g *group) hole(src source, now streams.State, n int64) int {
 }
 
 // prepare begins the group where it must; false says that there is nothing to do.
-func (g *group) prepare(now streams.State, spec Spec) (bool, error) {
+func (g *group) prepare(src source, now streams.State, spec Spec) (bool, error) {
 	fresh := g.decoder == nil
 	switch {
 	case fresh && now.Length == 0:
@@ -142,6 +142,8 @@ func (g *group) prepare(now streams.State, spec Spec) (bool, error) {
 	case fresh, g.commit.Generation != now.Generation, !g.commit.Spec.equal(spec):
 	case g.commit.Offset > now.Length:
 		g.s.log.Error("arrays: the stream is shorter than what was read of it; building the group again", "group", g.name, "offset", g.commit.Offset, "length", now.Length)
+	case !g.follows(src, now):
+		g.s.log.Error("arrays: the stream has other bytes than were read of it; building the group again", "group", g.name, "offset", g.commit.Offset, "length", now.Length)
 	default:
 		return g.commit.Offset < now.Length || g.dir != g.s.path(g.name), nil
 	}
@@ -179,7 +181,7 @@ func (g *group) refuse(ctx context.Context, st *streams.Stream, src source, leng
 }
 
 // keep writes the decoded rows and commits them with the offset n bytes on.
-func (g *group) keep(n int64, more bool) error {
+func (g *group) keep(src source, now streams.State, n int64, more bool) error {
 	if g.commit.Chunk == 0 {
 		g.commit.Chunk = g.s.chunkRows(g.commit.Spec.Kind, g.table.columns)
 	}
@@ -190,6 +192,7 @@ func (g *group) keep(n int64, more bool) error {
 	rows, count := int64(t.rows), t.refused.count
 	c.Rows += rows
 	c.Offset += n
+	c.Mark = markAt(src, now, c.Offset)
 	for _, k := range count {
 		c.Refused += k
 	}

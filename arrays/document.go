@@ -55,6 +55,7 @@ type position struct {
 	Rows    int64           `json:"rows"`
 	Refused int64           `json:"refused"` // parts of the stream that were of no use
 	State   json.RawMessage `json:"state,omitempty"`
+	Mark    mark            `json:"mark,omitzero"` // of the bytes before Offset
 }
 
 // A savedState is all that a decoder needs to go on, but the columns.

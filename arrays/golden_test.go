@@ -13,7 +13,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-const goldenDir = "testdata/golden/1"
+// goldenDir has groups as they are written now. Those in olderGolden have no
+// mark.
+const (
+	goldenDir   = "testdata/golden/1-mark"
+	olderGolden = "testdata/golden/1"
+)
 
 // goldenStreams are the streams of the golden groups.
 func goldenStreams() map[string][]byte {
@@ -105,8 +110,17 @@ func TestGoldenWritten(t *testing.T) {
 // TestGoldenRead goes on with groups that were written before.
 func TestGoldenRead(t *testing.T) {
 	t.Parallel()
+	for _, dir := range []string{goldenDir, olderGolden} {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			goOn(t, dir)
+		})
+	}
+}
+
+func goOn(t *testing.T, golden string) {
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(goldenDir)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(golden)); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, dir, Options{ChunkBytes: 1 << 20, BootID: "another"})

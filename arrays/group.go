@@ -26,6 +26,7 @@ type group struct {
 	table   table
 	decoder decoder
 	checked bool     // the tail chunks can be filled
+	proved  bool     // the stream has what was read of it
 	stale   bool     // the arrays' own zarr.json are behind
 	docsAt  int64    // when they were written, in nanoseconds
 	statics []static // of the columns
@@ -86,7 +87,7 @@ func (g *group) recover() error {
 	if err := g.restore(); err != nil {
 		return g.setAside(err)
 	}
-	g.loaded, g.checked, g.stale = true, false, true
+	g.loaded, g.checked, g.proved, g.stale = true, false, false, true
 	if cut {
 		return g.publish()
 	}
@@ -136,7 +137,7 @@ func (g *group) begin(generation uint64, offset int64, spec Spec) error {
 	now := g.s.o.Now()
 	g.commit = commit{Format: formatVersion, Stream: g.name, Generation: generation, Spec: spec, Build: now.UnixNano(), Begin: offset, position: position{Offset: offset}}
 	g.table = table{attrs: map[string]any{}, limit: g.s.batch}
-	g.checked, g.stale, g.docsAt, g.statics = true, true, 0, nil
+	g.checked, g.proved, g.stale, g.docsAt, g.statics = true, true, true, 0, nil
 	var err error
 	g.decoder, err = newDecoder(spec, nil, &g.table)
 	return err
