@@ -75,6 +75,10 @@ type task struct {
 	timer            *time.Timer
 	log              []Line // the last taskLines
 	lines            int64  // that there were
+	wakes, seen      int64  // how often it was woken, and how often before its last step began
+	served           int64  // how many wakes were seen by a burst that has come to its end
+	cancels          int64
+	failure          string // why a step failed last
 }
 
 // taskLines is how many lines the log of a derived job has.
@@ -122,16 +126,23 @@ func (e *Engine) Define(a Action) error {
 func (e *Engine) Wake(action, target string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	_, err := e.rouse(action, target)
+	return err
+}
+
+// rouse wakes the task of an action and a target. The caller holds mu.
+func (e *Engine) rouse(action, target string) (*task, error) {
 	a, ok := e.actions[action]
 	if !ok {
-		return fmt.Errorf("jobs: wake %q: there is no such action", action)
+		return nil, fmt.Errorf("jobs: wake %q: there is no such action", action)
 	}
 	t := e.task(a, target)
+	t.wakes++
 	if t.due.IsZero() {
 		t.due = time.Now()
 	}
 	e.wake(t)
-	return nil
+	return t, nil
 }
 
 // wake queues a task now, or when its pause is over.
@@ -223,29 +234,33 @@ func (e *Engine) task(a *Action, target string) *task {
 	return t
 }
 
-// Do wakes a job and waits until it has come to its end, or failed.
+// Do wakes a job and waits until a burst that saw the wake has come to its end,
+// or a step failed.
 func (e *Engine) Do(ctx context.Context, action, target string) error {
-	if err := e.Wake(action, target); err != nil {
+	// What is compared later is read with the wake: the job may have come to its
+	// end when the lock is free again.
+	e.mu.Lock()
+	t, err := e.rouse(action, target)
+	if err != nil {
+		e.mu.Unlock()
 		return err
 	}
-	key := id(action, target)
-	e.mu.Lock()
-	runs, failures := e.tasks[key].runs, e.tasks[key].failures
+	mine, failures, cancels := t.wakes, t.failures, t.cancels
 	e.mu.Unlock()
 	for {
 		e.mu.Lock()
-		t := e.tasks[key]
-		failed, message := t.failures > failures, t.message
-		done := t.state == Success && t.runs > runs
-		canceled := t.state == Canceled
+		failed, message := t.failures > failures, t.failure
+		served, canceled, closed := t.served >= mine, t.cancels > cancels, e.closed
 		e.mu.Unlock()
 		switch {
+		case served:
+			return nil
 		case canceled:
 			return fmt.Errorf("%s of %s: %w", action, target, errCanceled)
 		case failed:
 			return fmt.Errorf("%s of %s: %s", action, target, message)
-		case done:
-			return nil
+		case closed:
+			return fmt.Errorf("%s of %s: %w", action, target, ErrClosed)
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -301,6 +316,7 @@ func (e *Engine) begin(t *task, on bool) {
 		t.busy = 0
 	}
 	t.queued, t.running, t.woken = false, true, false
+	t.seen = t.wakes
 	t.set(Running, "")
 }
 
@@ -332,7 +348,7 @@ func (e *Engine) finish(t *task, again bool, err error, canceled bool) {
 		t.retry = 0
 		e.enqueue(t, true)
 	default:
-		t.retry, t.ended = 0, time.Now()
+		t.retry, t.ended, t.served = 0, time.Now(), t.seen
 		t.succeed()
 		if t.woken {
 			e.wake(t)
@@ -342,8 +358,8 @@ func (e *Engine) finish(t *task, again bool, err error, canceled bool) {
 
 func (e *Engine) fail(t *task, err error) {
 	t.failures++
-	t.failed = true
-	t.set(Failed, err.Error())
+	t.failed, t.failure = true, err.Error()
+	t.set(Failed, t.failure)
 	t.tell("FAILED: " + err.Error())
 	if t.retry == 0 {
 		e.o.Log.Error("job failed; it will be tried again", "action", t.action.Name, "target", t.target, "error", err)

@@ -214,34 +214,3 @@ func TestFollow(t *testing.T) {
 		t.Errorf("the log: %+v", l.Lines)
 	}
 }
-
-// TestDo: a job that was woken is waited for.
-func TestDo(t *testing.T) {
-	t.Parallel()
-	e := New(Options{Retry: time.Millisecond})
-	t.Cleanup(func() { e.Close(context.Background()) })
-	steps := 0
-	if err := e.Define(Action{Name: "a", Run: func(_ context.Context, target string) (bool, error) {
-		if target == "bad" {
-			return false, errors.New("boom")
-		}
-		steps++
-		return steps < 3, nil
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Do(t.Context(), "a", "x"); err != nil || steps != 3 {
-		t.Errorf("%d steps, %v", steps, err)
-	}
-	if err := e.Do(t.Context(), "a", "bad"); err == nil || !strings.Contains(err.Error(), "boom") {
-		t.Errorf("a failure: %v", err)
-	}
-	if err := e.Do(t.Context(), "none", "x"); err == nil {
-		t.Error("an action that is not there was done")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := e.Do(ctx, "a", "y"); err != nil && !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-}

@@ -90,9 +90,11 @@ func (e *Engine) Cancel(id string) (Job, error) {
 	case t.followed && t.running:
 		return Job{}, fmt.Errorf("%w: %s is a step of work that cannot do without it, and ends by itself", ErrConflict, id)
 	case t.running:
+		t.cancels++
 		t.woken, t.due = false, time.Time{}
 		t.cancel(errCanceled)
 	case t.queued || t.timer != nil:
+		t.cancels++
 		t.giveUp()
 	}
 	return t.resource(), nil
