@@ -54,6 +54,7 @@ var imports = map[string][]string{
 	"telemetry":                {},
 	"slap":                     {"internal/ini"},
 	"internal/push":            {"internal/replace"},
+	"internal/sender":          {},
 	"slap/deploy":              {"slap"},
 	"slap/authority":           {"internal/replace"},
 	"slap/master":              {"slap", "slap/authority", "streams", "internal/ini", "internal/ledger"},

@@ -202,7 +202,8 @@ func (c *conn) large(n int) {
 }
 
 // stray skips a value that is no array: nil in silence, others up to
-// maxStrays in a row.
+// maxStrays in a row. The beginning of TLS is none of them: what follows it may
+// read as half a message, for whose rest the client would wait in vain.
 func (c *conn) stray(b []byte) (n int, err error) {
 	n, st := skip(b, 0, 1, 0)
 	if st != whole {
@@ -214,7 +215,7 @@ func (c *conn) stray(b []byte) (n int, err error) {
 	if c.strays == 0 {
 		c.guess = guess(b)
 	}
-	if c.strays++; c.strays > maxStrays {
+	if c.strays++; c.strays > maxStrays || c.guess == looksTLS {
 		c.strays = 0
 		return 0, &refusal{reason: "garbage", detail: c.guess, bytes: len(b)}
 	}

@@ -119,9 +119,10 @@ func TestBrokenBytes(t *testing.T) {
 func TestWrongProtocol(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ in, log string }{
-		"http": {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "looks like an HTTP request"},
-		"tls":  {"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03" + strings.Repeat("\x01", 240), "looks like TLS"},
-		"text": {strings.Repeat("abcdefgh\n", 20), "no arrays"},
+		"http":                {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "looks like an HTTP request"},
+		"tls":                 {"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03" + strings.Repeat("\x01", 240), "looks like TLS"},
+		"tls, half a message": {"\x16\x03\x01\x05\x9f\x01\x00\x05\x9b\x03\x03" + strings.Repeat("\x01", 5), "looks like TLS"},
+		"text":                {strings.Repeat("abcdefgh\n", 20), "no arrays"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

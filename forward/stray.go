@@ -2,6 +2,9 @@ package forward
 
 import "bytes"
 
+// looksTLS is the guess for a client that opens TLS.
+const looksTLS = "looks like TLS; this port is plain"
+
 // guess says what a peer seems to speak that sends no messages.
 func guess(b []byte) string {
 	for _, m := range []string{"GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE "} {
@@ -10,7 +13,7 @@ func guess(b []byte) string {
 		}
 	}
 	if len(b) > 2 && b[0] == 0x16 && b[1] == 3 {
-		return "looks like TLS; this port is plain"
+		return looksTLS
 	}
 	return "values that are no arrays"
 }

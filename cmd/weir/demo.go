@@ -54,7 +54,7 @@ func runDemo(c *cobra.Command, g gateway, wavs []string, once bool) error {
 	if err != nil {
 		return err
 	}
-	greet(out, s, cfg.Data)
+	greet(out, s, cfg)
 	ctx, cancel := context.WithCancelCause(c.Context())
 	defer cancel(nil)
 	go func() {

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"time"
 
-	"github.com/fluent/fluent-logger-golang/fluent"
 	"github.com/spf13/cobra"
+
+	"weir/internal/sender"
 )
 
 const (
@@ -22,56 +22,48 @@ const (
 )
 
 func newSend() *cobra.Command {
-	var to string
-	var wait time.Duration
+	var f sendFlags
 	c := &cobra.Command{
 		Use: "send TAG", GroupID: "data", Args: cobra.ExactArgs(1),
 		Short: "Send JSON lines by the forward protocol",
 		Long: `Read JSON objects from standard input, one a line, and send each with the tag
 by the forward protocol. Each is acknowledged before the next is sent; a line
-that is no JSON object stops with its number, and nothing after it is sent.`,
+that is no JSON object stops with its number, and nothing after it is sent.
+
+A server that asks for a shared key is told it with --shared-key-file, one that
+asks for users, too, with --user. Nothing is sent to a server that does not know
+the key itself.`,
 		Example: `  echo '{"message":"hello"}' | weir send raw.hello
-  weir send --to 10.0.0.5:24224 metrics.room < samples.jsonl`,
+  weir send --to 10.0.0.5:24224 metrics.room < samples.jsonl
+  weir send --to gateway.example.com:24224 --tls --ca-file ca.crt --shared-key-file shared_key --user alice raw.hello`,
 		RunE: func(c *cobra.Command, args []string) error {
-			l, err := dial(to, wait)
+			key, err := f.sharedKey()
 			if err != nil {
 				return err
 			}
-			n, err := send(c.Context(), l, args[0], c.InOrStdin())
-			if closeErr := l.Close(); err == nil {
-				err = closeErr
+			if err := f.check(key); err != nil {
+				return usage(c, err)
 			}
+			o, err := f.options(key)
+			if err != nil {
+				return err
+			}
+			s, err := sender.Dial(c.Context(), o)
+			if err != nil {
+				return fmt.Errorf("send: %w", f.advise(err, false))
+			}
+			defer s.Close()
+			n, err := send(c.Context(), s, args[0], c.InOrStdin())
 			fmt.Fprintf(c.OutOrStdout(), "%d acknowledged\n", n)
-			return err
+			return f.advise(err, n > 0)
 		},
 	}
-	c.Flags().StringVar(&to, "to", defaultForward, "`HOST:PORT` of a forward listener")
-	c.Flags().DurationVar(&wait, "timeout", 30*time.Second, "how long to wait for the connection and for an acknowledgement")
+	f.define(c)
 	return c
 }
 
-// dial connects to a forward listener; each post waits for its ack.
-func dial(to string, wait time.Duration) (*fluent.Fluent, error) {
-	host, port, err := net.SplitHostPort(to)
-	if err != nil {
-		return nil, fmt.Errorf("send: --to: %w", err)
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return nil, fmt.Errorf("send: --to: port %q is no number", port)
-	}
-	l, err := fluent.New(fluent.Config{
-		FluentHost: host, FluentPort: n, Timeout: wait, WriteTimeout: wait, ReadTimeout: wait,
-		RequestAck: true, SubSecondPrecision: true, MaxRetry: 3, RetryWait: 500,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("send: %s: %w", to, err)
-	}
-	return l, nil
-}
-
-// send posts JSON lines and tells how many were acknowledged.
-func send(ctx context.Context, l *fluent.Fluent, tag string, in io.Reader) (acked int, err error) {
+// send sends JSON lines and tells how many were acknowledged.
+func send(ctx context.Context, s *sender.Sender, tag string, in io.Reader) (acked int, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -86,7 +78,7 @@ func send(ctx context.Context, l *fluent.Fluent, tag string, in io.Reader) (acke
 		if err != nil {
 			return acked, fmt.Errorf("send: line %d: %w", n, err)
 		}
-		if err := l.PostWithTime(tag, time.Now(), record); err != nil {
+		if err := s.Send(ctx, tag, time.Now(), record); err != nil {
 			return acked, fmt.Errorf("send: line %d was not acknowledged: %w", n, err)
 		}
 		acked++

@@ -105,7 +105,7 @@ func serve(ctx context.Context, cfg *conf.Config, out io.Writer) error {
 		return err
 	}
 	defer onSignals(s, log)()
-	greet(out, s, cfg.Data)
+	greet(out, s, cfg)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping", "drain", drainTime, "grace of jobs", cfg.Jobs.Grace)
@@ -124,8 +124,8 @@ func serve(ctx context.Context, cfg *conf.Config, out io.Writer) error {
 }
 
 // greet tells where to send and where to look.
-func greet(out io.Writer, s *server.Server, data string) {
-	at, r := s.Addresses(), s.Recovery()
+func greet(out io.Writer, s *server.Server, cfg *conf.Config) {
+	at, r, data := s.Addresses(), s.Recovery(), cfg.Data
 	if abs, err := filepath.Abs(data); err == nil {
 		data = abs
 	}
@@ -144,16 +144,27 @@ func greet(out io.Writer, s *server.Server, data string) {
 		fmt.Fprintf(out, "recovered         %d records, %d bytes; %d bytes that nobody was told of were cut\n", r.Records, r.Bytes, r.CutBytes)
 	}
 	fmt.Fprintf(out, "\nThe page:  %s/\nSend:      echo '{\"message\":\"hello\"}' | weir send raw.hello%s\nRead:      curl %s/streams/raw.hello\n",
-		at.URL(), sendTo(at.Forward), at.URL())
+		at.URL(), sendTo(at, cfg.Forward), at.URL())
 }
 
-// sendTo is the flag that weir send needs to reach another address than its
-// default.
-func sendTo(forward []string) string {
-	if len(forward) == 0 || forward[0] == defaultForward {
-		return ""
+// sendTo are the flags that weir send needs to reach a gateway.
+func sendTo(at server.Addresses, f conf.Forward) (flags string) {
+	switch {
+	case len(at.Forward) > 0 && at.Forward[0] != defaultForward:
+		flags = " --to " + at.Forward[0]
+	case len(at.Forward) == 0 && at.Unix != "":
+		flags = " --to unix:" + at.Unix
 	}
-	return " --to " + forward[0]
+	if len(at.Forward) > 0 && f.TLS.CertFile != "" {
+		flags += " --tls"
+	}
+	if f.Security == nil {
+		return flags
+	}
+	if flags += " --shared-key-file FILE"; f.Security.UserAuth {
+		flags += " --user NAME"
+	}
+	return flags
 }
 
 func logger(l conf.Log, out io.Writer) *slog.Logger {

@@ -137,44 +137,60 @@ func atLeast(t *testing.T, command []string, major, minor int) bool {
 // with it, a shared key and a user.
 func secured(t *testing.T) (cert string, args []string) {
 	t.Helper()
-	dir := t.TempDir()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, content string) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	cert = write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-	return cert, []string{"--config", write("secure.yaml", fmt.Sprintf(`forward:
-  tls: {cert_file: %s/cert.pem, key_file: %s/key.pem}
+	return securedFor(t, time.Hour)
+}
+
+// securedFor does so with a certificate that is valid for a time from an hour
+// ago on.
+func securedFor(t *testing.T, valid time.Duration) (cert string, args []string) {
+	t.Helper()
+	cert, key := selfSigned(t, valid)
+	config := filepath.Join(filepath.Dir(cert), "secure.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `forward:
+  tls: {cert_file: %s, key_file: %s}
   security:
     self_hostname: receiver
     shared_key: a key of some length
     user_auth: true
     users: [{username: alice, password: a password of hers}]
-`, dir, dir))}
+`, cert, key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return cert, []string{"--config", config}
+}
+
+// selfSigned gives the files of a certificate for this machine and of its key.
+func selfSigned(t *testing.T, valid time.Duration) (cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, b []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", encoded)
 }
 
 const fluentBitConfig = `
