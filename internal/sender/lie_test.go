@@ -15,8 +15,9 @@ import (
 )
 
 // lie serves each connection by a function, one at a time, and gives the
-// address.
-func lie(t *testing.T, serve func(net.Conn)) string {
+// address. What serve wrote may be read after stop, which the connections must
+// have been closed for.
+func lie(t *testing.T, serve func(net.Conn)) (at string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,8 +34,9 @@ func lie(t *testing.T, serve func(net.Conn)) string {
 			c.Close()
 		}
 	})
-	t.Cleanup(func() { l.Close(); done.Wait() })
-	return l.Addr().String()
+	stop = func() { l.Close(); done.Wait() }
+	t.Cleanup(stop)
+	return l.Addr().String(), stop
 }
 
 // chunkOf reads a message and gives its chunk id.
@@ -76,7 +78,7 @@ func TestFalseAck(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var ids []string
-			at := lie(t, func(nc net.Conn) {
+			at, stop := lie(t, func(nc net.Conn) {
 				id, err := chunkOf(nc)
 				if err != nil {
 					t.Errorf("the message: %v", err)
@@ -93,6 +95,8 @@ func TestFalseAck(t *testing.T) {
 			if err == nil || c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("error %v, want %v", err, c.is)
 			}
+			s.Close()
+			stop()
 			if len(ids) != c.attempts || len(slices.Compact(ids)) != 1 || ids[0] == "" {
 				t.Errorf("chunk ids %q, want %d times the same", ids, c.attempts)
 			}
@@ -104,7 +108,7 @@ func TestFalseAck(t *testing.T) {
 // comes later on.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
-	at := lie(t, func(nc net.Conn) {
+	at, _ := lie(t, func(nc net.Conn) {
 		if _, err := chunkOf(nc); err == nil {
 			io.Copy(io.Discard, nc)
 		}
@@ -140,7 +144,7 @@ func TestBreaks(t *testing.T) {
 			t.Parallel()
 			var ids []string
 			n := 0
-			at := lie(t, func(nc net.Conn) {
+			at, stop := lie(t, func(nc net.Conn) {
 				id, err := chunkOf(nc)
 				if err != nil {
 					t.Errorf("the message: %v", err)
@@ -161,6 +165,8 @@ func TestBreaks(t *testing.T) {
 					t.Fatalf("event %d: %v", i, err)
 				}
 			}
+			s.Close()
+			stop()
 			if n != len(c.acks) || len(slices.Compact(ids)) != c.events {
 				t.Errorf("%d connections, ids %q; want %d, and %d ids", n, ids, len(c.acks), c.events)
 			}
@@ -207,7 +213,7 @@ func proof(salt, key string) []byte {
 func TestNoKeepalive(t *testing.T) {
 	t.Parallel()
 	n := 0
-	at := lie(t, func(nc net.Conn) {
+	at, stop := lie(t, func(nc net.Conn) {
 		n++
 		nc.Write([]byte(strings.TrimSuffix(greeting, "\xc3") + "\xc2"))
 		r := msgp.NewReader(nc)
@@ -232,6 +238,8 @@ func TestNoKeepalive(t *testing.T) {
 			t.Fatalf("event %d: %v", i, err)
 		}
 	}
+	s.Close()
+	stop()
 	if n != 2 {
 		t.Errorf("%d connections", n)
 	}
@@ -261,7 +269,7 @@ func TestFalseServer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			at := lie(t, func(nc net.Conn) {
+			at, _ := lie(t, func(nc net.Conn) {
 				nc.Write([]byte(c.hello))
 				if c.pong == nil {
 					return

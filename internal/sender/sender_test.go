@@ -120,6 +120,8 @@ func TestSend(t *testing.T) {
 					t.Fatalf("event %d: %v", i, err)
 				}
 			}
+			k.mu.Lock()
+			defer k.mu.Unlock()
 			if got := strings.Join(k.tags, " "); got != strings.TrimSpace(strings.Repeat("a.tag ", n)) || len(k.ids) != n {
 				t.Errorf("the server has %q with %d ids, want %d events", got, len(k.ids), n)
 			}
@@ -157,7 +159,7 @@ func TestRefused(t *testing.T) {
 		{"no user", users(), nil, key("key", "", ""), ErrUser, "username/password mismatch"},
 		{"address", &forward.Security{Hostname: "server", SharedKey: "key", DenyAnonymous: true}, nil, key("key", "", ""), ErrDenied, "anonymous source host '127.0.0.1' denied"},
 		{"own name", &forward.Security{Hostname: "client", SharedKey: "key"}, nil, key("key", "", ""), ErrSameName, `"client"`},
-		{"key nobody asks for", nil, nil, Options{SharedKey: "key", Hostname: "client", Timeout: 100 * time.Millisecond}, ErrNoHello, ""},
+		{"key nobody asks for", nil, nil, Options{SharedKey: "key", Hostname: "client", Timeout: 3 * time.Second}, ErrNoHello, ""},
 		{"wrong authority", nil, with(other.issue("stranger", time.Hour)), Options{TLS: client()}, ErrCertificate, "unknown authority (subject CN=stranger)"},
 		{"expired", nil, with(ca.issue("old", -time.Minute)), Options{TLS: client()}, ErrCertificate, "certificate has expired"},
 		{"other host", nil, server, Options{TLS: &tls.Config{RootCAs: ca.pool(), ServerName: "gateway.example"}}, ErrCertificate, "gateway.example"},
@@ -212,7 +214,7 @@ func TestNobody(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	got := make(chan struct{})
-	at := lie(t, func(c net.Conn) {
+	at, _ := lie(t, func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 1)); err == nil {
 			close(got)
 		}
