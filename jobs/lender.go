@@ -188,29 +188,34 @@ func (l *Lender) Take(ctx context.Context, id, token string) (Lock, error) {
 	if a := b.asked[token]; a != nil && a.lock != nil {
 		l.mu.Unlock()
 		return a.lock, nil
+	} else if a != nil {
+		a.cancel() // nobody hears what it would be lent
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
-	b.asked[token] = &asked{cancel: cancel}
+	mine := &asked{cancel: cancel}
+	b.asked[token] = mine
 	l.mu.Unlock()
 
 	lock, err := l.o.Queue.Take(ctx)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := b.asked[token]
+	wanted := b.asked[token] == mine
 	switch {
 	case err != nil:
-		delete(b.asked, token)
+		if wanted {
+			delete(b.asked, token)
+		}
 		if b.ctx.Err() != nil {
 			_, err = l.session(id)
 		}
 		return nil, err
-	case b.ctx.Err() != nil || a == nil: // over, or nobody wants it any more
+	case b.ctx.Err() != nil || !wanted: // over, given up, or asked for again
 		return nil, errors.Join(ErrLost, lock.Release(context.Background(), 0))
 	}
-	a.lock = lock
+	mine.lock = lock
 	b.locks[lock.Path()] = lock
 	return lock, nil
 }
