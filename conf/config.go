@@ -41,6 +41,7 @@ type HTTP struct {
 type Forward struct {
 	Listen                 []string      `yaml:"listen"`
 	Unix                   string        `yaml:"unix"`
+	UnixPerm               Mode          `yaml:"unix_perm"`
 	UDPHeartbeat           bool          `yaml:"udp_heartbeat"`
 	TLS                    TLS           `yaml:"tls"`
 	Security               *Security     `yaml:"security"`

@@ -54,7 +54,7 @@ func (d *decoder) fill(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	switch v.Interface().(type) {
-	case Size, Secret, time.Duration, string, bool, int:
+	case Size, Mode, Secret, time.Duration, string, bool, int:
 		d.scalar(n, v, path)
 		return
 	}
@@ -100,7 +100,7 @@ func (d *decoder) unknown(key *yaml.Node, path string, known []string) {
 		where = " in " + path
 	}
 	hint := "the keys are " + strings.Join(known, ", ")
-	if other, ok := foreign[path+"."+key.Value]; ok {
+	if other, ok := meant(path, key.Value); ok {
 		hint = other
 	} else if near := nearest(key.Value, known); near != "" {
 		hint = "did you mean " + near + "?"
@@ -189,6 +189,8 @@ func (d *decoder) set(v reflect.Value, text string) (err error) {
 		*p = int(n)
 	case *Size:
 		*p, err = parseSize(text)
+	case *Mode:
+		*p, err = parseMode(text)
 	case *time.Duration:
 		*p, err = parseDuration(text)
 	case *Secret:

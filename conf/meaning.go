@@ -64,6 +64,9 @@ func (d *decoder) listeners(c *Config) {
 	for i, a := range c.Forward.Listen {
 		d.address(fmt.Sprintf("forward.listen[%d]", i), a)
 	}
+	if c.Forward.UnixPerm != 0 && c.Forward.Unix == "" {
+		d.at("forward.unix_perm", errors.New("is the mode of a socket that there is not: write unix: FILE, or leave it out"))
+	}
 	if c.HTTP.MaxBody == 0 {
 		d.at("http.max_body", errors.New("is 0: write a size such as 64MiB"))
 	}

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"strconv"
 	"strings"
@@ -54,6 +55,25 @@ func (s Size) String() string {
 		}
 	}
 	return strconv.FormatInt(int64(s), 10)
+}
+
+// A Mode is who may write to a file, written in octal as chmod has it; 0 is
+// not said.
+type Mode fs.FileMode
+
+// parseMode reads a socket's mode. To connect is to write, so somebody may.
+func parseMode(s string) (Mode, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 8, 16)
+	switch {
+	case err != nil || len(s) < 3 || len(s) > 4 || n > 0o777:
+		return 0, fmt.Errorf("%q is no mode: write three octal digits such as 0660", s)
+	case n&0o222 == 0:
+		return 0, fmt.Errorf("%s lets nobody write, which connecting asks for: write 0600, 0660 or 0666", s)
+	}
+	return Mode(n), nil
 }
 
 func parseDuration(s string) (time.Duration, error) {

@@ -57,7 +57,7 @@ func listen(h conf.HTTP, f conf.Forward, secure security) (_ *listeners, err err
 		}
 	}
 	if f.Unix != "" {
-		if err = l.listenUnix(f.Unix); err != nil {
+		if err = l.listenUnix(f.Unix, fs.FileMode(f.UnixPerm)); err != nil {
 			return nil, fmt.Errorf("server: forward.unix: %w", err)
 		}
 	}
@@ -86,8 +86,9 @@ func (l *listeners) listenForward(address string, secure *tls.Config, heartbeat 
 	return nil
 }
 
-// listenUnix binds a socket file; one that nobody listens on is replaced.
-func (l *listeners) listenUnix(path string) error {
+// listenUnix binds a socket file, with a mode unless that is 0; one that nobody
+// listens on is replaced.
+func (l *listeners) listenUnix(path string, mode fs.FileMode) error {
 	if c, err := net.Dial("unix", path); err == nil {
 		c.Close()
 		return fmt.Errorf("%s: another process listens there", path)
@@ -100,6 +101,12 @@ func (l *listeners) listenUnix(path string) error {
 	u, err := net.Listen("unix", path)
 	if err != nil {
 		return err
+	}
+	if mode != 0 {
+		if err := os.Chmod(path, mode); err != nil {
+			u.Close()
+			return fmt.Errorf("forward.unix_perm: %w", err)
+		}
 	}
 	l.forward = append(l.forward, u)
 	l.at.Unix = path

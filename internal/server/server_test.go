@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -206,6 +207,24 @@ func TestAUnixSocketThatNobodyListensOnIsReplaced(t *testing.T) {
 	c2.Forward.Unix = path
 	if _, err := Start(Options{Config: c2}); err == nil {
 		t.Error("a socket in use was taken away")
+	}
+}
+
+// TestUnixPerm: a socket has the mode that is asked for.
+func TestUnixPerm(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []fs.FileMode{0o600, 0o660, 0o777} {
+		c := config(t, t.TempDir())
+		c.Forward.Unix, c.Forward.UnixPerm = filepath.Join(t.TempDir(), "s"), conf.Mode(mode)
+		s, err := Start(Options{Config: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := os.Stat(c.Forward.Unix)
+		if err != nil || i.Mode() != fs.ModeSocket|mode {
+			t.Errorf("%v, %v; want mode %v", i.Mode(), err, mode)
+		}
+		stop(t, s)
 	}
 }
 
