@@ -57,7 +57,7 @@ type Options struct {
 	// to /streams are not bounded by it.
 	MaxBody int64
 	// BodyMemory bounds the bytes of all bodies in memory at once; default
-	// 256 MiB.
+	// 256 MiB. Decoders of compressed bodies may take half as much on top.
 	BodyMemory int64
 	// BodyWait is how long a body waits for its share of BodyMemory before it
 	// is refused; default 10 s.
@@ -125,6 +125,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.buckets = buckets.New(o.Streams, nil)
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.decoders.bound(s.ctx, o.BodyMemory, o.BodyWait)
 	s.http = s.newFasthttp()
 	return s, nil
 }
