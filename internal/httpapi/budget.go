@@ -45,6 +45,17 @@ func (b *budget) take(ctx context.Context, n int64, wait time.Duration) error {
 	}
 }
 
+// spare takes n bytes when half of all are free after that, without waiting.
+func (b *budget) spare(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiters.Len() > 0 || b.free-n < b.size/2 {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
 // leave gives up a place in the queue, unless its turn came meanwhile.
 func (b *budget) leave(place *list.Element, err error) error {
 	b.mu.Lock()

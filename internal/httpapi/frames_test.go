@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -98,5 +99,32 @@ func TestWindowsAreCounted(t *testing.T) {
 	waitFor(t, func() bool { return w.s.decoders.memory.used() == 0 })
 	if got, want := w.content("raw.windows"), "axxaxx"; got != want {
 		t.Errorf("the stream is %q, not %q", got, want)
+	}
+}
+
+// TestReusedBuffersAreCounted reads a small body into what a large one left:
+// that is counted, and done without where memory is short.
+func TestReusedBuffersAreCounted(t *testing.T) {
+	t.Parallel()
+	const memory = 4 << 20
+	w := start(t, func(o *Options) { o.BodyMemory = memory })
+	for _, known := range []int64{-1, 5} {
+		for _, taken := range []int64{0, memory/2 - keepBuffer/2} {
+			if err := w.s.budget.take(t.Context(), taken, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			r := &request{s: w.s, buf: make([]byte, keepBuffer)}
+			got, more, err := r.fill(strings.NewReader("small"), known, 100, false)
+			if string(got) != "small" || more || err != nil {
+				t.Errorf("%q, %v, %v", got, more, err)
+			}
+			if used := w.s.budget.used() - taken; used != r.held || int64(cap(r.buf)) > r.held+minBuffer {
+				t.Errorf("known %d, %d taken: a buffer of %d bytes, %d counted, %d held", known, taken, cap(r.buf), used, r.held)
+			}
+			if kept := cap(r.buf) == keepBuffer; kept != (taken == 0) {
+				t.Errorf("known %d, %d taken: the buffer was kept: %v", known, taken, kept)
+			}
+			w.s.budget.give(taken + r.held)
+		}
 	}
 }

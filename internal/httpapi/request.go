@@ -26,8 +26,11 @@ type request struct {
 	caller  *access.Caller // who is bounded to some policies; else nil
 }
 
-// keepBuffer is the largest buffer that is kept for another body.
-const keepBuffer = 1 << 20
+// The smallest buffer of a body, and the largest that is kept for another one.
+const (
+	minBuffer  = 4 << 10
+	keepBuffer = 1 << 20
+)
 
 // serve answers one request; it is fasthttp's handler.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
@@ -172,6 +175,7 @@ func (r *request) fill(src io.Reader, known, limit int64, impatient bool) (data 
 			return nil, false, err
 		}
 	}
+	r.reuse(known)
 	buf := r.buf[:0]
 	for {
 		if len(buf) == cap(buf) {
@@ -197,6 +201,18 @@ func (r *request) fill(src io.Reader, known, limit int64, impatient bool) (data 
 	}
 }
 
+// reuse counts what the buffer of an earlier body has beyond this one's known
+// bytes; where memory is short the body does without.
+func (r *request) reuse(known int64) {
+	switch more := int64(cap(r.buf)) - max(known+1, minBuffer); {
+	case more <= 0:
+	case r.s.budget.spare(more):
+		r.held += more
+	default:
+		r.buf = nil
+	}
+}
+
 func tooLarge(limit int64) *problem {
 	return refuse(413, "body-too-large", "the body is larger than %d bytes; %s", limit, hintBody)
 }
@@ -204,7 +220,7 @@ func tooLarge(limit int64) *problem {
 // grow doubles a buffer, at first to a size that suits, at last to one byte
 // more than is allowed.
 func (r *request) grow(buf []byte, known, limit int64) ([]byte, error) {
-	size := max(2*int64(cap(buf)), 4<<10)
+	size := max(2*int64(cap(buf)), minBuffer)
 	if known >= 0 && known < keepBuffer {
 		size = max(size, known+1)
 	}
