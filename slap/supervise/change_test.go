@@ -79,3 +79,19 @@ func TestStartsDuringAChange(t *testing.T) {
 		}
 	})
 }
+
+// TestRestartsOfWhatLeftSomething: a program that has exited and left a process
+// behind is restarted while that one is being ended; whoever asked hears of it.
+func TestRestartsOfWhatLeftSomething(t *testing.T) {
+	both(t, func(t *testing.T, plain bool) {
+		b := open(t, plain)
+		b.apply("g", b.sh("p", "sleep 1000 &"))
+		b.begin("g:p")
+		for i := range 25 {
+			b.until("g:p", Exited)
+			if s, err := b.Restart(b.ctx(), "g:p"); err != nil || len(s) != 1 {
+				t.Fatalf("restart %d: %+v, %v", i, s, err)
+			}
+		}
+	})
+}

@@ -100,6 +100,7 @@ func (k *keeper) start() {
 // launch makes a process, after what the last one left behind has ended.
 func (k *keeper) launch() {
 	k.turn++
+	k.ending = false // an end of the turn before may not have said so, and now cannot
 	k.again, k.rec.Error = false, ""
 	p := k.rec.Process
 	if p == nil || len(p.family().members()) == 0 {

@@ -103,7 +103,8 @@ func (k *keeper) forkExec(gate, report *os.File) (proc.ID, *proc.Handle, error) 
 		err = errors.New("this kernel has no pidfd; Linux 5.4 or newer is needed")
 	}
 	if err != nil {
-		_, _ = syscall.Wait4(pid, nil, 0, nil) // the gate is closed on the way out
+		_ = syscall.Kill(pid, syscall.SIGKILL) // its gate is open still, so it would wait
+		_, _ = syscall.Wait4(pid, nil, 0, nil)
 		return proc.ID{}, nil, err
 	}
 	handle, err := proc.Hold(s.ID, fd)
