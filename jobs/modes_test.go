@@ -164,9 +164,7 @@ func TestVersions(t *testing.T) {
 	if j, err := s.Get(t.Context(), later.ID); err != nil || j.State != Queued || runs.Load() != 1 {
 		t.Errorf("the later one is %+v; %d runs", j, runs.Load())
 	}
-	if n, _, _ := s.queue.Counts(); n != 1 {
-		t.Errorf("%d entries, want that of the later one", n)
-	}
+	awaitTrue(t, func() bool { n, _, _ := s.queue.Counts(); return n == 1 }) // that of the later one
 }
 
 // TestCancelOfChildren: who cancels a job cancels those whose parent it is,

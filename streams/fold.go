@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	"weir/internal/vfs"
 )
@@ -26,6 +27,7 @@ type folder struct {
 	dirs    map[string]bool
 	gone    []uint64 // uploads of a generation that is gone
 	bytes   int64
+	turns   turns
 }
 
 // foldOldest folds the oldest full segment and recycles it. Until the
@@ -35,7 +37,7 @@ func (s *Store) foldOldest(seg *segment) error {
 	if err := s.settleManifest(); err != nil {
 		return err
 	}
-	f := &folder{s: s, seg: seg, dirs: map[string]bool{}}
+	f := &folder{s: s, seg: seg, dirs: map[string]bool{}, turns: turns{s: s, began: time.Now()}}
 	defer f.close()
 	if err := f.move(); err != nil {
 		return fmt.Errorf("fold segment %d: %w", seg.generation, noSpace(err))

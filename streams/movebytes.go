@@ -3,7 +3,6 @@ package streams
 import (
 	"cmp"
 	"errors"
-	"runtime"
 	"slices"
 
 	"weir/internal/vfs"
@@ -12,15 +11,11 @@ import (
 const (
 	// togetherMost is up to how many streams a fold writes side by side.
 	togetherMost = 32
-	// The memory that they write from: of one much, so that the disk is waited
-	// for seldom, and of many little.
-	onePiece  = 4 << 20
+	// The memory that they write from: of few more, so that the disk is waited
+	// for seldom, but not so much that a commit waits long behind it.
 	fewPieces = 4
 	fewPiece  = 1 << 20
 	manyPiece = 256 << 10
-	// sliceBytes is how much a fold moves before it lets others run, above all
-	// a commit that somebody waits for.
-	sliceBytes = 256 << 10
 	// leastJoin is the least for which joining checksums is cheaper than
 	// making one more.
 	leastJoin = 16 << 10
@@ -48,15 +43,11 @@ func (f *folder) move() error {
 // records, in order; of what is damaged it gives no data.
 func (f *folder) scan(each func(r *foldRecord, data foldData) error) error {
 	sc := scanner{file: f.seg.file, size: f.seg.size, generation: f.seg.generation, salt: f.seg.salt, limit: f.seg.pos}
-	moved := 0
 	_, bad, err := sc.scan(func(pos int64, b batchInfo, buf []byte) error {
 		if f.keyTime == 0 {
 			f.keyTime = b.time
 		}
-		if moved += len(buf); moved >= sliceBytes {
-			moved = 0
-			runtime.Gosched()
-		}
+		f.turns.take(len(buf))
 		meta := buf[batchHeader+b.dataLen : b.size()]
 		return parseRecords(meta, b, func(r logRecord) error {
 			if err := f.keep(&r); err != nil {
@@ -123,10 +114,8 @@ func (f *folder) oneMore(there int, id uint32) (*chunkWriter, error) {
 		return nil, errCrowded
 	case there >= fewPieces:
 		return f.newWriter(id, vfs.NewPiece(manyPiece))
-	case there > 0:
-		return f.newWriter(id, vfs.NewPiece(fewPiece))
 	}
-	return f.newWriter(id, vfs.NewPiece(onePiece))
+	return f.newWriter(id, vfs.NewPiece(fewPiece))
 }
 
 // apart moves the records of one stream after the other: first all are found,
@@ -169,16 +158,12 @@ func (f *folder) stream(recs []foldRecord, order []uint64, piece *vfs.Piece) err
 		return err
 	}
 	defer w.close()
-	moved := int64(0)
 	for _, at := range order {
 		r := &recs[uint32(at)]
 		if err := w.record(r, foldData{}); err != nil {
 			return err
 		}
-		if moved += r.length; moved >= sliceBytes {
-			moved = 0
-			runtime.Gosched()
-		}
+		f.turns.take(int(r.length))
 	}
 	return w.done()
 }

@@ -226,34 +226,49 @@ func (p pace) load(b *testing.B, addr string, pools [][][]byte, rate float64, d 
 	return h
 }
 
-// BenchmarkPace finds how many records a second weir takes from four
+// BenchmarkPace finds how many records a second a server takes from four
 // connections, and then the latency of acks at 80 % of that: frames are sent
 // when they are due, whatever the acks do, and a latency counts from that
-// moment. The server has one core, the load another.
+// moment. The server has one core, the load another. Servers are weir and, in
+// the same run, forwardload's own, which only walks the msgpack, writes and
+// shares an fdatasync.
 func BenchmarkPace(b *testing.B) {
+	program := forwardload(b)
 	onCore(b, os.Getpid(), 1)
 	for _, p := range paces {
-		b.Run(p.name, func(b *testing.B) {
-			pools := make([][][]byte, paceConns)
-			for i := range pools {
-				pools[i] = p.pool(uint64(i))
+		pools := make([][][]byte, paceConns)
+		for i := range pools {
+			pools[i] = p.pool(uint64(i))
+		}
+		b.Run(p.name+"/reference", func(b *testing.B) {
+			for range b.N {
+				addr := "127.0.0.1:24298"
+				p.hold(b, addr, pools, pinned(b, program, "serve", "--addr", addr, "--do", "skip", "--store", filepath.Join(b.TempDir(), "frames"), "--sync", "group"))
 			}
+		})
+		b.Run(p.name+"/weir", func(b *testing.B) {
 			for range b.N {
 				w := startPinned(b, strings.Fields(os.Getenv("WEIR_BENCH_ARGS"))...)
-				p.load(b, w.Forward, pools, 0, time.Second) // makes the segments of the log
-				most := p.load(b, w.Forward, pools, 0, 2*time.Second)
-				h := p.load(b, w.Forward, pools, 0.8*most.records, 4*time.Second)
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(most.records, "most-records/s")
-				b.ReportMetric(h.records, "records/s")
-				b.ReportMetric(h.at(0.5), "p50-ms")
-				b.ReportMetric(h.at(0.99), "p99-ms")
-				b.ReportMetric(h.at(1), "max-ms")
-				b.ReportMetric(peakMemory(b, w.cmd.Process.Pid), "peak-MB")
+				p.hold(b, w.Forward, pools, w.cmd.Process.Pid)
 				w.stop()
 			}
 		})
 	}
+}
+
+// hold measures a server: the most it takes, and the acks at 80 % of that.
+func (p pace) hold(b *testing.B, addr string, pools [][][]byte, pid int) {
+	b.Helper()
+	p.load(b, addr, pools, 0, time.Second) // makes the segments of the log
+	most := p.load(b, addr, pools, 0, 4*time.Second)
+	h := p.load(b, addr, pools, 0.8*most.records, 10*time.Second)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(most.records, "most-records/s")
+	b.ReportMetric(h.records, "records/s")
+	b.ReportMetric(h.at(0.5), "p50-ms")
+	b.ReportMetric(h.at(0.99), "p99-ms")
+	b.ReportMetric(h.at(1), "max-ms")
+	b.ReportMetric(peakMemory(b, pid), "peak-MB")
 }
 
 // onCore binds a process to a core until the benchmark ends.
