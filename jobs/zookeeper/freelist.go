@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"weir/internal/zk"
 )
 
 // A freeList holds names of entries that nobody had taken when they were
@@ -35,6 +38,7 @@ const (
 	// unconditional is how often the folders are listed whatever watches say.
 	unconditional = 10 * time.Second
 	leastPause    = 5 * time.Millisecond
+	listAgain     = 200 * time.Millisecond // after an error
 	// restFactor is for how long a list is used, in times of what it took, and
 	// restPerName for how long at most: a long queue must not be listed all the
 	// time by everybody. Meanwhile a new entry waits for the ones that are
@@ -123,10 +127,17 @@ func (f *freeList) follow(log *slog.Logger) {
 	for f.s.Err() == nil {
 		entries, taken, err := f.list()
 		if err != nil {
-			if f.s.Err() == nil && !unknown(err) {
+			if errors.Is(err, zk.ErrNoNode) {
+				log.Warn("somebody deleted the queue's folders in ZooKeeper; they are made again", "error", err)
+				err = f.s.folders(context.Background())
+			}
+			if err != nil && f.s.Err() == nil && !unknown(err) {
 				log.Error("the queue in ZooKeeper cannot be listed", "error", err)
 			}
-			f.pause(time.Now().Add(200 * time.Millisecond))
+			select {
+			case <-time.After(listAgain):
+			case <-f.s.Done():
+			}
 			continue
 		}
 		least := time.Now().Add(f.rest)

@@ -55,16 +55,24 @@ func connect(ctx context.Context, o Options) (*session, error) {
 
 // prepare makes the folders and the canary.
 func (s *session) prepare(ctx context.Context) error {
-	for _, path := range []string{root, takenFolder, entriesFolder} {
-		if err := s.ensure(ctx, path); err != nil {
-			return err
-		}
+	if err := s.folders(ctx); err != nil {
+		return err
 	}
 	_, err := s.Create(ctx, s.canary, nil, zk.Ephemeral)
 	if errors.Is(err, zk.ErrNodeExists) {
 		return nil
 	}
 	return err
+}
+
+// folders makes those of the queue.
+func (s *session) folders(ctx context.Context) error {
+	for _, path := range []string{root, takenFolder, entriesFolder} {
+		if err := s.ensure(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ensure makes a folder that may be there.

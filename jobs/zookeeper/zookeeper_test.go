@@ -38,7 +38,7 @@ func TestOneServer(t *testing.T) {
 		try  func(*testing.T, *ensemble)
 	}{
 		{"nodes", nodes}, {"close", closeFrees}, {"fence", fence}, {"lease", leaseEnds}, {"adoption", adoption},
-		{"deleted lock", deletedLock}, {"two processes", twoProcesses}, {"election", electionInOrder}, {"kazoo", kazoo},
+		{"deleted lock", deletedLock}, {"deleted folders", deletedFolders}, {"two processes", twoProcesses}, {"election", electionInOrder}, {"kazoo", kazoo},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e.wipe(t)
