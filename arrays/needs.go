@@ -1,6 +1,7 @@
 package arrays
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,5 +41,20 @@ func (c *commit) needs(generation uint64, spec Spec) int64 {
 	if c.Generation != generation || !c.Spec.equal(spec) {
 		return 0
 	}
-	return min(c.Offset, c.Synced.Offset)
+	return min(c.position.needs(), c.Synced.needs())
+}
+
+// needs is the first byte that whoever goes on from here may read: that after
+// the decoded ones, or one of no use that is to be told with others, and whose
+// bytes are read then.
+func (p *position) needs() int64 {
+	var saved savedState
+	if json.Unmarshal(p.State, &saved) != nil || saved.Refused == nil {
+		return 0 // nothing was decoded, or it will be built again
+	}
+	first := p.Offset
+	for _, open := range saved.Refused.Open {
+		first = min(first, open.Offset)
+	}
+	return first
 }

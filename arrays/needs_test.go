@@ -125,3 +125,35 @@ func TestTrimmedTooFar(t *testing.T) {
 		t.Errorf("%+v %v", info, err)
 	}
 }
+
+// TestNeedsOfOpenRefusals: bytes that were of no use are needed until they are
+// handed on, which those that are told together are when their piece is over.
+func TestNeedsOfOpenRefusals(t *testing.T) {
+	t.Parallel()
+	var log refusedLog
+	s := open(t, "arrays", Options{FS: vfs.NewMem(1 << 40), SyncEvery: time.Hour, Refuse: log.keep})
+	spec := Spec{Kind: kindNumbers}
+	f := &fakeStream{name: "a", gen: 1}
+	needs := func(want int64) {
+		t.Helper()
+		advance(t, s, f, spec)
+		if err := s.sync(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Needs("a", 1, spec); err != nil || got != want {
+			t.Errorf("needs byte %d on, want %d: %v", got, want, err)
+		}
+	}
+	f.append([]byte(strings.Repeat("odd\n", directPerBlock)))
+	needs(4 * directPerBlock)
+	f.append([]byte(strings.Repeat("odd\n", 10)))
+	needs(4 * directPerBlock)
+	f.append([]byte(lines(0, 5)))
+	needs(4 * directPerBlock)
+	f.append([]byte(lines(0, pieceBytes/7+1)))
+	f.append([]byte("odd\n"))
+	f.append([]byte(lines(0, pieceBytes/7+1)))
+	f.append([]byte("odd\n"))
+	// What the first piece had is told, the last line is not.
+	needs(int64(len(f.data)) - 4)
+}

@@ -173,7 +173,10 @@ func (e *expiry) look(name string) error {
 		}
 	}
 	cut, held := st.Over(p.Retention, upto, e.now)
-	if p.Keep == policies.Text && cut.Before > state.Begin {
+	if cut.Generation != state.Generation { // it was replaced meanwhile, and its array has read nothing of it
+		return nil
+	}
+	if isLines(p) && cut.Before > state.Begin {
 		at, err := lineStart(st, cut.Generation, cut.Before, min(upto, st.Folded()))
 		if err != nil && !errors.Is(err, streams.ErrGeneration) {
 			return err
@@ -248,6 +251,11 @@ func (e *expiry) end() (int, error) {
 		return 2, fmt.Errorf("%d of %d streams could not be looked at, see the log; of the others %d bytes were %s", e.failed, e.limited, e.bytes, what)
 	}
 	return say(e.run, nil, "%d bytes of %d streams %s, of %d with a retention; %d bytes wait for arrays", e.bytes, len(e.trimmed)+e.more, what, e.limited, held)
+}
+
+// isLines tells whether what a policy keeps is read by lines.
+func isLines(p policies.Policy) bool {
+	return p.Keep == policies.Text || p.Array != nil && p.Array.Kind == "numbers"
 }
 
 // lineMost is how far the beginning of a line is looked for.

@@ -25,6 +25,7 @@ streams: {segment_bytes: 64KiB, live_segments: 1, large_bytes: 8KiB}
 jobs: {schedules: {expire: never}}
 policies:
   - {name: numbers, match: "numbers.**", keep: text, array: {kind: numbers}, retention: {bytes: 70000}}
+  - {name: counts, match: "counts.**", keep: bytes, array: {kind: numbers}, retention: {bytes: 70000}}
   - {name: files, match: "files.**", keep: bytes, retention: {age: 1ms}}
   - {name: rest, match: "**"}
 `), conf.Source{})
@@ -153,6 +154,28 @@ func TestExpire(t *testing.T) {
 	s = startRetaining(t, dir)
 	if st, _ := s.streams.Stream("numbers.a"); st.State().Begin != begin {
 		t.Errorf("after a restart it begins at %d", st.State().Begin)
+	}
+}
+
+// TestExpireNumbers: what numbers are built from begins with a whole one, also
+// where the policy keeps bytes that were cut anywhere: an array that is built
+// anew has no number that was half of one.
+func TestExpireNumbers(t *testing.T) {
+	t.Parallel()
+	s := startRetaining(t, t.TempDir())
+	all := bytes.Repeat([]byte("1234567890123\n"), 15_000)
+	const part = 5001 // cuts numbers
+	for at := 0; at < len(all); at += part {
+		add(t, s, "counts.a", all[at:min(at+part, len(all))])
+	}
+	leaveLog(t, s, "counts.a", int64(len(all)))
+	synced(t, s, "counts.a", int64(len(all)))
+	if j := job(t, s, `{"action":"expire"}`); j["state"] != "SUCCESS" {
+		t.Fatalf("%v", j)
+	}
+	st, _ := s.streams.Stream("counts.a")
+	if begin := st.State().Begin; begin == 0 || all[begin-1] != '\n' {
+		t.Errorf("it begins at byte %d, within a number", begin)
 	}
 }
 
