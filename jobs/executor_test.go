@@ -34,7 +34,7 @@ func execute(t *testing.T, s *Store, actions map[string]Work, change ...func(*Ex
 		for _, do := range meanwhile {
 			do()
 		}
-		<-ended
+		hear(t, "the executor's end", ended, o.Grace+2*patience)
 		return time.Since(began)
 	}
 	t.Cleanup(func() { stop() })
@@ -138,7 +138,7 @@ func TestStopAndCancelReachTheAction(t *testing.T) {
 			if _, err := f(s, j.ID); err != nil {
 				t.Fatal(err)
 			}
-			<-told
+			hear(t, "the action's end", told, patience)
 			emptied(t, s)
 			if now, err := s.Get(t.Context(), j.ID); err == nil && now.State != Stopped && now.State != Canceled {
 				t.Errorf("the job is %s", now.State)
@@ -177,8 +177,14 @@ func TestGrace(t *testing.T) {
 	}
 	stopping := make(chan struct{})
 	work := map[string]Work{
-		"short": func(context.Context, *Run) (int, error) { <-stopping; return 0, nil },
-		"long":  func(ctx context.Context, _ *Run) (int, error) { <-ctx.Done(); return 0, ctx.Err() },
+		"short": func(ctx context.Context, _ *Run) (int, error) {
+			select {
+			case <-stopping:
+			case <-ctx.Done():
+			}
+			return 0, nil
+		},
+		"long": func(ctx context.Context, _ *Run) (int, error) { <-ctx.Done(); return 0, ctx.Err() },
 	}
 	short, long := create(t, s, `{"action":"short"}`), create(t, s, `{"action":"long"}`)
 	const grace = 3 * time.Second
@@ -198,7 +204,7 @@ func TestGrace(t *testing.T) {
 	again := make(chan bool, 1)
 	work["long"] = func(_ context.Context, r *Run) (int, error) { again <- r.Again; return 0, nil }
 	execute(t, s, work)
-	if j := reaches(t, s, long.ID, final); j.Attempt != 2 || !<-again {
+	if j := reaches(t, s, long.ID, final); j.Attempt != 2 || !hear(t, "the second attempt", again, patience) {
 		t.Errorf("the released job: %+v", j)
 	}
 	reaches(t, s, third.ID, final)
@@ -345,7 +351,7 @@ func TestDistributor(t *testing.T) {
 			NewDistributor(DistributorOptions{Name: "d", Elector: s.queue, Maker: storeMaker{s}}).Run(ctx, []Distribution{d})
 			close(ended)
 		}()
-		return func() { cancel(); <-ended }
+		return func() { cancel(); hear(t, "the distributor's end", ended, patience) }
 	}
 	count := func(filter string) int {
 		p, err := s.Query(Query{Filters: []string{filter}, Last: "0"}, nil)
@@ -392,7 +398,7 @@ func TestRestoreAndCleanup(t *testing.T) {
 	done := create(t, s, `{"action":"c"}`)
 	edit(t, s, done.ID, `{"state":"SUCCESS"}`)
 	for range 2 { // entries c and b are consumed, as by an engine that fails
-		l, err := q.Take(ctx)
+		l, err := takeSoon(q)
 		if err != nil {
 			t.Fatal(err)
 		}

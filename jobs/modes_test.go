@@ -28,12 +28,12 @@ func TestPull(t *testing.T) {
 	}})
 	first := make(chan error, 1)
 	go func() { first <- x.RunOne(t.Context(), j.ID, nil) }()
-	<-began
+	hear(t, "the beginning of a pulled job", began, patience)
 	if err := x.RunOne(t.Context(), j.ID, nil); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "edge") {
 		t.Errorf("a second run of it: %v", err)
 	}
 	close(end)
-	if err := <-first; err != nil {
+	if err := hear(t, "the end of a pulled job", first, patience); err != nil {
 		t.Error(err)
 	}
 	if j := reaches(t, s, j.ID, final); j.State != Success || j.Executor != "edge" {

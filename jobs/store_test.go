@@ -220,7 +220,7 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 				}
 			case 3:
 				if len(entries) > 0 {
-					l, err := s.Queue().Take(ctx)
+					l, err := takeSoon(s.Queue())
 					if err != nil {
 						r.Fatal(err)
 					}
