@@ -62,13 +62,18 @@ func (e *handshakeError) check() string {
 	return e.stage
 }
 
+// maxDetail bounds each part of a detail: a stranger's certificate may name
+// kilobytes.
+const maxDetail = 300
+
 // detail describes the cause, with the subject of a certificate that failed.
 func (e *handshakeError) detail() string {
+	text := fmt.Sprintf("%.*s", maxDetail, e.err)
 	var v *tls.CertificateVerificationError
 	if errors.As(e.err, &v) && len(v.UnverifiedCertificates) > 0 {
-		return fmt.Sprintf("%v (subject %s)", e.err, v.UnverifiedCertificates[0].Subject)
+		text += fmt.Sprintf(" (subject %.*s)", maxDetail, v.UnverifiedCertificates[0].Subject)
 	}
-	return e.err.Error()
+	return text
 }
 
 // deny counts and logs a failed handshake.

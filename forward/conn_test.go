@@ -457,6 +457,42 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// TestHeartbeatLoop: two servers that somebody made each other's heartbeats,
+// by a datagram with a forged sender, do not answer each other for ever.
+func TestHeartbeatLoop(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var servers [2]*Server
+	var sockets [2]net.PacketConn
+	for i := range servers {
+		var err error
+		if servers[i], err = NewServer(Options{Handler: &keeper{}, Now: func() time.Time { return now }}); err != nil {
+			t.Fatal(err)
+		}
+		if sockets[i], err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := sockets[0].WriteTo([]byte{0}, sockets[1].LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range servers {
+		go servers[i].ServePacket(sockets[i])
+		t.Cleanup(func() { servers[i].Shutdown(context.Background()) })
+	}
+	refused := func() int64 {
+		return servers[0].Stats().Refused["heartbeat"].Messages + servers[1].Stats().Refused["heartbeat"].Messages
+	}
+	for deadline := time.Now().Add(2 * time.Minute); refused() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no end of it")
+		}
+	}
+	if n := servers[0].Stats().Heartbeats + servers[1].Stats().Heartbeats; n != 2*beatsEach || refused() != 1 {
+		t.Errorf("%d answers, %d refused; want %d, 1", n, refused(), 2*beatsEach)
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	k := &keeper{}

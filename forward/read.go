@@ -143,23 +143,35 @@ func (c *conn) release(b []byte) {
 }
 
 // close ends the connection in order: our side first, so that the last acks
-// arrive, then, when the peer has closed its side or its time is over, the rest.
+// arrive, or why a handshake of TLS failed; then, when the peer has closed its
+// side or its time is over, the rest.
 func (c *conn) close() {
 	if c.eof {
 		return
 	}
-	if w, ok := c.nc.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
+	nc := c.nc
+	if !closeWrite(nc) {
 		return
 	}
-	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
-		if w, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
-			w.CloseWrite()
-		}
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
+		closeWrite(nc)
 	}
-	c.nc.SetReadDeadline(time.Now().Add(c.s.o.Linger))
+	nc.SetReadDeadline(time.Now().Add(c.s.o.Linger))
 	for {
-		if _, err := c.nc.Read(c.buf); err != nil {
+		if _, err := nc.Read(c.buf); err != nil {
 			return
 		}
 	}
+}
+
+// closeWrite closes our side; of a TLS connection without a handshake there is
+// nothing to close but what is below it. False when nothing can be closed.
+func closeWrite(nc net.Conn) bool {
+	w, ok := nc.(interface{ CloseWrite() error })
+	if !ok {
+		return false
+	}
+	_, secure := nc.(interface{ NetConn() net.Conn })
+	return w.CloseWrite() == nil || secure
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -66,10 +67,10 @@ func (t TLS) open(log *slog.Logger) (*reloader, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	r := &reloader{files: t, log: log}
+	r := &reloader{files: t, log: log, read: t.load, patience: reloadEvery}
 	r.seen = r.stamp()
-	var err error
-	r.config, err = t.load()
+	c, err := r.read()
+	r.config.Store(c)
 	return r, err
 }
 
@@ -101,13 +102,19 @@ func (t TLS) load() (*tls.Config, error) {
 
 // A reloader holds the configuration in use.
 type reloader struct {
-	files TLS
-	log   *slog.Logger
+	files    TLS
+	log      *slog.Logger
+	read     func() (*tls.Config, error) // files.load
+	patience time.Duration               // of a client, for changed files to be read
+	config   atomic.Pointer[tls.Config]
 
-	mu     sync.Mutex
-	config *tls.Config
-	seen   [3]os.FileInfo // the files that config, or the last failure, came from
-	looked time.Time
+	mu      sync.Mutex
+	looked  time.Time
+	loading chan struct{} // closed when a look at the files ends; nil is none
+
+	// The look that is under way alone has these.
+	seen [3]os.FileInfo // the files that config came from
+	told string         // why those that are there cannot be used
 }
 
 // stamp tells which files are there.
@@ -120,27 +127,50 @@ func (r *reloader) stamp() (s [3]os.FileInfo) {
 	return s
 }
 
-// get gives the configuration for a client that arrives.
+// get gives the configuration for a client that arrives. It waits for changed
+// files, but not for a disk that does not answer.
 func (r *reloader) get(*tls.ClientHelloInfo) (*tls.Config, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if time.Since(r.looked) < reloadEvery {
-		return r.config, nil
+	if r.loading == nil && time.Since(r.looked) >= reloadEvery {
+		r.looked, r.loading = time.Now(), make(chan struct{})
+		go r.look(r.loading)
 	}
-	r.looked = time.Now()
+	loading := r.loading
+	r.mu.Unlock()
+	if loading != nil {
+		select {
+		case <-loading:
+		case <-time.After(r.patience):
+		}
+	}
+	return r.config.Load(), nil
+}
+
+// look takes changed files into use. Those that cannot be used are tried again
+// each time, since that may pass without another change, and told of once.
+func (r *reloader) look(done chan struct{}) {
+	defer func() {
+		r.mu.Lock()
+		r.loading = nil
+		r.mu.Unlock()
+		close(done)
+	}()
 	now := r.stamp()
 	if equalFiles(now, r.seen) {
-		return r.config, nil
+		r.told = ""
+		return
 	}
-	r.seen = now
-	c, err := r.files.load()
+	c, err := r.read()
 	if err != nil {
-		r.log.Error("forward: changed TLS files cannot be used; the former ones stay", "error", err)
-		return r.config, nil
+		if err.Error() != r.told {
+			r.log.Error("forward: changed TLS files cannot be used; the former ones stay", "error", err)
+		}
+		r.told = err.Error()
+		return
 	}
-	r.config = c
+	r.config.Store(c)
+	r.seen, r.told = now, ""
 	r.log.Info("forward: read changed TLS files", "certificate", r.files.CertFile)
-	return r.config, nil
 }
 
 // equalFiles tells whether nothing changed.

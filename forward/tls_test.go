@@ -274,16 +274,7 @@ func TestTLSReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	get := func() []byte {
-		r.mu.Lock()
-		r.looked = time.Time{}
-		r.mu.Unlock()
-		c, err := r.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c.Certificates[0].Certificate[0]
-	}
+	get := func() []byte { return looked(t, r).Certificates[0].Certificate[0] }
 	first := get()
 	ca.write("server.crt", []byte("no certificate"))
 	if !bytes.Equal(get(), first) || !strings.Contains(log.String(), "the former ones stay") {
