@@ -23,7 +23,8 @@ const (
 // A conn is one connection.
 type conn struct {
 	nc        net.Conn
-	buf       []byte // what came and is not used yet
+	timeout   time.Duration // of an ack
+	buf       []byte        // what came and is not used yet
 	acked     int
 	keepalive bool // the server takes more than one message
 }
@@ -66,6 +67,7 @@ func (c *conn) exchange(message []byte, id string) error {
 		}
 		return fmt.Errorf("send: %w", meaning(err))
 	}
+	c.nc.SetReadDeadline(time.Now().Add(c.timeout))
 	if err := c.ack(id); err != nil {
 		return err
 	}

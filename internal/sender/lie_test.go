@@ -118,7 +118,7 @@ func TestSilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.o.Timeout = 20 * time.Millisecond
+	s.o.Timeout, s.conn.timeout = 20*time.Millisecond, 20*time.Millisecond
 	err = s.Send(t.Context(), "a.tag", time.Now(), map[string]any{"a": "record"})
 	var late net.Error
 	if !errors.As(err, &late) || !late.Timeout() {

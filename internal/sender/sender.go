@@ -25,8 +25,8 @@ type Options struct {
 	// when the server asks for them; Hostname is what the sender calls itself,
 	// which must not be the server's own name.
 	SharedKey, User, Password, Hostname string
-	// Timeout bounds making a connection with all its handshakes, and each
-	// wait for an ack; default 30 s.
+	// Timeout bounds making a connection with all its handshakes, sending an
+	// event, and waiting for its ack, each by itself; default 30 s.
 	Timeout time.Duration
 	// Attempts is how often one event is sent until it is acknowledged, under
 	// the same chunk id, default 3; Pause, default 500 ms, is between them.
@@ -48,7 +48,12 @@ func Dial(ctx context.Context, o Options) (*Sender, error) {
 	o.Attempts = cmp.Or(o.Attempts, 3)
 	o.Pause = cmp.Or(o.Pause, 500*time.Millisecond)
 	s := &Sender{o: o}
-	if err := s.connect(ctx); err != nil {
+	err := s.connect(ctx)
+	switch {
+	case ctx.Err() != nil:
+		s.Close()
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, err
 	}
 	return s, nil
@@ -119,7 +124,7 @@ func (s *Sender) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &conn{nc: nc, keepalive: true}
+	c := &conn{nc: nc, timeout: s.o.Timeout, keepalive: true}
 	if err := c.within(ctx, until, func() error { return c.open(&s.o) }); err != nil {
 		c.nc.Close()
 		return fmt.Errorf("connect to %s: %w", s.o.Address, err)

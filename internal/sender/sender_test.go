@@ -231,3 +231,16 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestCancelledHandshake: an end from outside does not wait for a handshake.
+func TestCancelledHandshake(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	at, _ := lie(t, func(c net.Conn) {
+		cancel()
+		io.Copy(io.Discard, c)
+	})
+	if _, err := Dial(ctx, Options{Address: at, SharedKey: "key", Hostname: "client", Timeout: time.Hour}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
