@@ -55,7 +55,7 @@ type Options struct {
 	// exceeded; default 24 h.
 	KeyAge time.Duration
 	// MinFree is the free space, in bytes, below which appends are refused
-	// with ErrNoSpace; default 64 MiB.
+	// with ErrNoSpace; default 64 MiB. Folds and trims use it, new segments do not.
 	MinFree int64
 	// Work runs the store's work in the background, so that its owner sees it;
 	// default runs it.

@@ -37,6 +37,9 @@ func (s *Store) foldOldest(seg *segment) error {
 	if err := s.settleManifest(); err != nil {
 		return err
 	}
+	if err := s.roomToFold(seg); err != nil {
+		return err
+	}
 	f := &folder{s: s, seg: seg, dirs: map[string]bool{}, turns: turns{s: s, began: time.Now()}}
 	defer f.close()
 	if err := f.move(); err != nil {
@@ -60,6 +63,17 @@ func (s *Store) foldOldest(seg *segment) error {
 		return err
 	}
 	f.finish()
+	return nil
+}
+
+// roomToFold refuses a fold that could fill the disk to the last byte: what is in
+// the segment becomes chunk files, and keys that take up to half more than in the
+// log. A trim has to write to the manifest yet, or nothing would give room again.
+func (s *Store) roomToFold(seg *segment) error {
+	need := seg.pos + seg.pos/2 + s.o.SegmentBytes/16 + 3*s.manifest.pos
+	if u, err := s.o.FS.Usage(s.dir); err == nil && u.Free < need {
+		return fmt.Errorf("fold segment %d: %w: it may take %d bytes, %d are free", seg.generation, ErrNoSpace, need, u.Free)
+	}
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package streams
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // keeperLoop folds full segments, keeps a spare one, and trims streams.
 func (s *Store) keeperLoop() {
@@ -39,17 +42,31 @@ func (s *Store) keep() error {
 		default:
 		}
 		// First a free segment, so that no commit has to make one meanwhile. A
-		// disk without room for it may get some by folding.
+		// disk without room for it may get some by folding or a trim.
 		err := s.log.spare()
 		seg := s.log.oldest(s.o.LiveSegments)
 		if seg == nil {
+			if errors.Is(err, ErrNoSpace) {
+				return nil
+			}
 			return err
 		}
-		if err := s.o.Work("fold", func() error { return s.foldOldest(seg) }); err != nil {
+		fold := func() error { return s.foldOldest(seg) }
+		if err := s.o.Work("fold", func() error { return s.withRoom(fold) }); err != nil {
 			return err
 		}
 		s.folded.notify()
 	}
+}
+
+// withRoom does what in the end gives room on the disk. Where there is too little
+// for it, free segments are given up.
+func (s *Store) withRoom(do func() error) error {
+	err := do()
+	for errors.Is(noSpace(err), ErrNoSpace) && s.log.shrink() {
+		err = do()
+	}
+	return err
 }
 
 // noteFold keeps for Stats why folding fails.

@@ -20,6 +20,7 @@ type segLog struct {
 	dir  string
 	size int64
 	age  time.Duration // from which a segment counts as full; 0 is no bound
+	keep int64         // bytes of the disk that no new segment takes
 	now  func() time.Time
 
 	out  blockWriter // writes to cur
@@ -128,8 +129,12 @@ func (l *segLog) take() (*segment, error) {
 	return l.create(path.Join(l.dir, fmt.Sprintf("%08d.seg", no)))
 }
 
-// create makes a file of written zeros, so that later syncs need no journal.
+// create makes a file of written zeros, so that later syncs need no journal. What
+// is kept free on the disk is for folds and the manifest, which give room.
 func (l *segLog) create(name string) (*segment, error) {
+	if u, err := l.fs.Usage(l.dir); err == nil && u.Free < l.size+l.keep {
+		return nil, fmt.Errorf("make a log segment: %w: it takes %d bytes, %d are free, %d are kept free", ErrNoSpace, l.size, u.Free, l.keep)
+	}
 	f, err := l.fs.Create(name)
 	if err != nil {
 		return nil, noSpace(fmt.Errorf("make a log segment: %w", err))
@@ -223,6 +228,25 @@ func (l *segLog) spare() error {
 		l.giveBack(s)
 	}
 	return err
+}
+
+// shrink deletes a free segment for its space; false says that none can go. The
+// last file stays, since an empty folder means that the log was lost.
+func (l *segLog) shrink() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, s := range l.free {
+		if s.pins.Load() != 0 || len(l.live)+len(l.free) < 2 {
+			continue
+		}
+		if l.fs.Remove(s.name) != nil {
+			return false
+		}
+		l.free = append(l.free[:i], l.free[i+1:]...)
+		s.file.Close()
+		return true
+	}
+	return false
 }
 
 func (l *segLog) counts() (full, all int) {

@@ -150,7 +150,7 @@ func newStore(dir string, o Options) *Store {
 	s := &Store{
 		o: o, dir: dir, batchBytes: int(min(biggestBatch, o.SegmentBytes/4)),
 		byName: map[string]*Stream{}, keys: newKeyTable(o.Keys, o.KeyAge),
-		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, age: o.LogAge, now: o.Now, live: map[uint32]*segment{}},
+		log:     &segLog{fs: o.FS, dir: path.Join(dir, "log"), size: o.SegmentBytes, age: o.LogAge, keep: o.MinFree, now: o.Now, live: map[uint32]*segment{}},
 		handles: newHandles(o.FS), belts: newBelts(),
 		wake: make(chan struct{}, 1), trims: make(chan *trimming), stop: make(chan struct{}), kept: make(chan struct{}), committed: make(chan struct{}),
 	}
@@ -205,7 +205,7 @@ func (s *Store) Close() error {
 	s.watch.close()
 	state := s.state
 	state.clean = s.log.last
-	err := s.writeManifest(state, nil)
+	err := s.withRoom(func() error { return s.writeManifest(state, nil) })
 	return errors.Join(err, s.release())
 }
 

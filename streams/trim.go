@@ -59,19 +59,21 @@ type cutting struct {
 // trim does what a call of Trim asks for. The keeper alone may call it, for it
 // writes the manifest.
 func (s *Store) trim(t *trimming) {
+	t.done <- s.withRoom(func() error { return s.cutAll(merged(t.cuts)) })
+}
+
+func (s *Store) cutAll(cuts []Cut) error {
 	if err := s.settleManifest(); err != nil {
-		t.done <- err
-		return
+		return err
 	}
 	var list []cutting
 	var entries []entry
-	for _, cut := range merged(t.cuts) {
+	for _, cut := range cuts {
 		c, ok := cut.plan()
 		if ok && c.seals {
 			last := &c.entry.chunks[0]
 			if err := s.cutFile(s.chunkFile(c.st.name, c.entry.generation, last.offset), last.length); err != nil {
-				t.done <- err
-				return
+				return err
 			}
 		}
 		if ok {
@@ -79,8 +81,7 @@ func (s *Store) trim(t *trimming) {
 		}
 	}
 	if len(list) == 0 {
-		t.done <- nil
-		return
+		return nil
 	}
 	state := s.state
 	state.clean = cut{}
@@ -88,7 +89,7 @@ func (s *Store) trim(t *trimming) {
 	if err == nil {
 		s.finishTrims(list)
 	}
-	t.done <- err
+	return err
 }
 
 // merged makes one cut of those of the same stream.
