@@ -307,11 +307,9 @@ func (f *folder) makeDir(dir string) error {
 	return f.s.o.FS.MkdirAll(dir)
 }
 
-// upload moves the file of an upload to its place among the chunks.
+// upload moves the file of an upload to its place among the chunks. One that is
+// gone leaves a hole: else nothing would ever be folded again.
 func (w *chunkWriter) upload(r *foldRecord) error {
-	if err := w.begin(r.offset); err != nil {
-		return err
-	}
 	s := w.f.s
 	from, to := s.uploadFile(r.upload.id), s.chunkFile(w.st.name, w.generation, r.offset)
 	dir := path.Dir(to)
@@ -327,7 +325,15 @@ func (w *chunkWriter) upload(r *foldRecord) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err = s.o.FS.Size(to) // moved before a crash
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		s.o.Log.Error("streams: the file of a large body is gone; its bytes are lost", "file", from, "stream", w.st.name, "offset", r.offset, "length", r.length)
+		s.noteDamage(from)
+		return nil
+	}
 	if err != nil {
+		return err
+	}
+	if err := w.begin(r.offset); err != nil {
 		return err
 	}
 	s.handles.forget(from)

@@ -184,3 +184,74 @@ func TestManifestCannotBeListed(t *testing.T) {
 	}
 	mustBe(t, "data", small(mem), want)
 }
+
+// TestUploadLost: the file of a large body is gone. Its bytes are a hole; what
+// comes before and after is folded, and so is all that comes later.
+func TestUploadLost(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	s := mustOpen(t, "data", logged(mem))
+	st := mustCreate(t, s, "a")
+	want := more(t, s, st, nil, 1, 1, 1000)
+	from := len(want)
+	want = more(t, s, st, want, 2, 1, 6000)
+	to := len(want)
+	want = more(t, s, st, want, 3, 1, 1000)
+	if err := mem.Remove(s.uploadFile(1)); err != nil {
+		t.Fatal(err)
+	}
+	foldAll(t, s)
+	for restart := range 2 {
+		if q := s.Stats(); q.FoldFailed != "" || restart == 0 && len(q.Recovery.QuarantinedFiles) == 0 {
+			t.Fatalf("folding: %q, told of damage: %v", q.FoldFailed, q.Recovery.QuarantinedFiles)
+		}
+		for _, part := range [][2]int{{0, from}, {to, len(want)}} {
+			p := make([]byte, part[1]-part[0])
+			if _, err := st.ReadAt(1, p, int64(part[0])); err != nil || !bytes.Equal(p, want[part[0]:part[1]]) {
+				t.Errorf("bytes from %d to %d: %v", part[0], part[1], err)
+			}
+		}
+		if _, err := st.ReadAt(1, make([]byte, 10), int64(from)); !errors.Is(err, ErrHole) {
+			t.Errorf("what is lost: %v, want %v", err, ErrHole)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, "data", logged(mem))
+		st, _ = s.Stream("a")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStagedThatCannotBeSynced: a body whose file could not be made durable is
+// refused, and refused again.
+func TestStagedThatCannotBeSynced(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem(1 << 40)
+	s := mustOpen(t, "data", small(&vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+		if op.Kind == "SyncDir" && strings.HasSuffix(op.Name, uploadsFolder) {
+			return &vfs.Fault{Err: syscall.EIO}
+		}
+		return nil
+	}}))
+	defer s.Close()
+	body, err := s.NewStaged()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := body.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	st := mustCreate(t, s, "a")
+	for range 2 {
+		if err := s.Append(context.Background(), []Record{{Stream: st, Body: body}}, make([]Result, 1)); err == nil {
+			t.Error("kept what is not durable")
+		}
+	}
+	body.Discard()
+	if left, err := mem.List("data/" + uploadsFolder); err != nil || len(left) > 0 {
+		t.Errorf("left: %q %v", left, err)
+	}
+}

@@ -71,6 +71,7 @@ func (b *Staged) seal() (*staged, error) {
 		return nil, errors.New("streams: append of a staged body that was used before")
 	}
 	if err := b.g.seal(); err != nil {
+		b.Discard() // what was written to it is not known any more
 		return nil, err
 	}
 	b.body = &staged{upload: b.g.up}
