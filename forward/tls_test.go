@@ -274,6 +274,7 @@ func TestTLSReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.patience = 2 * time.Minute
 	get := func() []byte { return looked(t, r).Certificates[0].Certificate[0] }
 	first := get()
 	ca.write("server.crt", []byte("no certificate"))

@@ -25,6 +25,7 @@ func TestTLSReloadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.patience = 2 * time.Minute
 	first := r.config.Load()
 	read, fails := r.read, true
 	r.read = func() (*tls.Config, error) {
