@@ -3,8 +3,10 @@ package streams
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"math"
 	"path"
 
@@ -67,6 +69,17 @@ func (s *Store) removeKeyFiles(files [2]keyFile) {
 	}
 }
 
+// readKeys reads a key file. It insists, since keys that are forgotten let a
+// repeat be stored again.
+func (s *Store) readKeys(name string) (b []byte, err error) {
+	for range attempts {
+		if b, err = vfs.ReadFile(s.o.FS, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return b, err
+}
+
 // loadKeyFiles reads the key files into the table.
 func (s *Store) loadKeyFiles(l *loaded) {
 	for _, k := range s.state.keyFiles {
@@ -74,7 +87,7 @@ func (s *Store) loadKeyFiles(l *loaded) {
 			continue
 		}
 		name := s.keyFile(k.number)
-		b, err := vfs.ReadFile(s.o.FS, name)
+		b, err := s.readKeys(name)
 		if err != nil {
 			l.damage = append(l.damage, damage{name: name, what: fmt.Sprintf("keys of old appends are lost: %v", err)})
 		}

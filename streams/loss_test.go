@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -253,5 +254,40 @@ func TestStagedThatCannotBeSynced(t *testing.T) {
 	body.Discard()
 	if left, err := mem.List("data/" + uploadsFolder); err != nil || len(left) > 0 {
 		t.Errorf("left: %q %v", left, err)
+	}
+}
+
+// TestKeysReadAgain: a key file that cannot be read at once is read again, and
+// no repeat is stored twice.
+func TestKeysReadAgain(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"Open", "ReadAt"} {
+		mem := vfs.NewMem(1 << 40)
+		s := mustOpen(t, "data", logged(mem))
+		st := mustCreate(t, s, "a")
+		rec := Record{Stream: st, Data: []byte("once"), Key: Key{1}}
+		mustAppend(t, s, rec)
+		foldAll(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var fails atomic.Int32
+		fails.Store(2)
+		s = mustOpen(t, "data", logged(&vfs.Faulty{FS: mem, Rule: func(op vfs.Op) *vfs.Fault {
+			if op.Kind == kind && strings.Contains(op.Name, "/keys/") && fails.Add(-1) >= 0 {
+				return &vfs.Fault{Err: syscall.EIO}
+			}
+			return nil
+		}}))
+		if fails.Load() == 2 {
+			t.Fatalf("%s: the test wants a failure", kind)
+		}
+		rec.Stream, _ = s.Stream("a")
+		if res := mustAppend(t, s, rec); !res.Duplicate {
+			t.Errorf("%s: stored again: %+v", kind, res)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
