@@ -90,7 +90,7 @@ func (k *keeper) reset(p Program) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.turn++
-	k.held = false
+	k.held, k.quick = false, 0
 	if k.out != nil {
 		k.out.close()
 		k.out = nil

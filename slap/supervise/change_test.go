@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -93,5 +94,30 @@ func TestRestartsOfWhatLeftSomething(t *testing.T) {
 				t.Fatalf("restart %d: %+v, %v", i, s, err)
 			}
 		}
+	})
+}
+
+// TestStartOfWhatExitsAtOnce: who starts a service that exits again and again
+// hears of it, and does not wait until it stays.
+func TestStartOfWhatExitsAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, plain bool) {
+		b := open(t, plain)
+		b.apply("g", b.sh("p", "exit 3", func(p *Program) { p.Restart = Always }))
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for i := range 8 {
+					do := b.Start
+					if i%2 == 1 {
+						do = b.Restart
+					}
+					if s, err := do(b.ctx(), "g:p"); err != nil || len(s) != 1 {
+						t.Errorf("start %d: %+v, %v", i, s, err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
 	})
 }

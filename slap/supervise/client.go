@@ -66,8 +66,9 @@ func (c *Client) Remove(ctx context.Context, group string) error {
 }
 
 // Start starts what does not run of the programs named, and returns when each
-// is RUNNING, or has failed: the states tell. What the process before left
-// behind is killed first.
+// is RUNNING, or has failed: the states tell. One that ran, exited and waits to be
+// started again is in BACKOFF. What the process before left behind is killed
+// first.
 func (c *Client) Start(ctx context.Context, names ...string) ([]Status, error) {
 	return c.statuses(ctx, request{Op: "start", Names: names})
 }

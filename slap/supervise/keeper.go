@@ -349,6 +349,7 @@ func (k *keeper) stopped(gone bool) {
 	k.rec.Process = nil
 	k.set(Stopped)
 	if k.again && !k.held {
+		k.rec.Tries, k.quick = 0, 0
 		k.launch()
 	}
 }
@@ -363,9 +364,17 @@ func (k *keeper) signal(s syscall.Signal) error {
 	return nil
 }
 
-// lasts tells whether the state stays as it is, but for starts that wait.
+// lasts tells whether the state stays as it is, but for starts that wait. What
+// ran, and exits again and again, is as it will be: it may be RUNNING for so
+// short a time that nobody sees it.
 func (k *keeper) lasts() bool {
-	return !k.ending && k.rec.State != Starting && k.rec.State != Stopping && k.rec.State != Backoff
+	switch k.rec.State {
+	case Starting, Stopping:
+		return false
+	case Backoff:
+		return !k.ending && k.quick > 0
+	}
+	return !k.ending
 }
 
 // settled waits until the program is in a state that lasts, and no start waits.
