@@ -86,7 +86,13 @@ func (h *handles) open(name string) (*handle, error) {
 	return f, nil
 }
 
-func (h *handles) forget(name string) { h.cache.Remove(name) }
+// forget lets go of a file that has another name now: nobody who opened it by
+// the old one just before leaves it in the cache.
+func (h *handles) forget(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cache.Remove(name)
+}
 
 // remove deletes a file; once its last reader is done the disk has its space
 // again, for no open file of it stays in the cache.
