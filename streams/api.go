@@ -17,8 +17,9 @@ var (
 	// ErrUnknown: the outcome of an append is not known. The caller repeats it
 	// with the same key, here or after a restart.
 	ErrUnknown = errors.New("streams: outcome unknown")
-	// ErrExpect: the stream's length is not what the append expected.
-	ErrExpect = errors.New("streams: length is not the expected one")
+	// ErrExpect: the stream's length, or its generation, is not what the append
+	// expected.
+	ErrExpect = errors.New("streams: length or generation is not the expected one")
 	// ErrGeneration: the stream was reset since the generation asked for.
 	ErrGeneration = errors.New("streams: generation is gone")
 	// ErrTrimmed: the bytes were given up; State says where the stream begins.
@@ -87,6 +88,9 @@ type Record struct {
 	// have; else the record is refused with ErrExpect.
 	Expect      int64
 	Conditional bool
+	// Within, when it is not 0, is the generation that a Conditional record
+	// expects: another one may be as long.
+	Within uint64
 	// Reset starts a new generation, in which Data is the beginning; a stream
 	// without a record is at the beginning of its first one.
 	Reset bool
@@ -136,6 +140,7 @@ type UploadOptions struct {
 	Key         Key // with the bytes: the same key with other bytes is another upload
 	Expect      int64
 	Conditional bool
+	Within      uint64
 	Reset       bool
 	// Length is the number of bytes announced, -1 when unknown. A body that
 	// ends early or goes on is refused with io.ErrUnexpectedEOF, nothing kept.

@@ -216,13 +216,20 @@ func (s *Store) takeData(b *batch, st *Stream, data []byte, off int64) {
 	b.mem = append(b.mem, data...)
 }
 
-// expected checks the length that a record expects. The caller holds mu.
+// expected checks the length and the generation that a record expects. The caller holds mu.
 func (s *Store) expected(r *Record) error {
-	if !r.Conditional || r.Expect == r.Stream.tip.length {
+	now := r.Stream.tip
+	switch {
+	case !r.Conditional:
 		return nil
+	case r.Expect != now.length:
+		s.refused++
+		return fmt.Errorf("%w: stream %q has %d bytes, the append expects %d", ErrExpect, r.Stream.name, now.length, r.Expect)
+	case r.Within != 0 && r.Within != now.generation:
+		s.refused++
+		return fmt.Errorf("%w: stream %q is in generation %d, the append expects %d", ErrExpect, r.Stream.name, now.generation, r.Within)
 	}
-	s.refused++
-	return fmt.Errorf("%w: stream %q has %d bytes, the append expects %d", ErrExpect, r.Stream.name, r.Stream.tip.length, r.Expect)
+	return nil
 }
 
 func (s *Store) duplicate(b *batch, p keyPlace, res *Result) {

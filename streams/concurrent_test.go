@@ -349,7 +349,12 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Read(make([]byte, 10))
-	if res := mustAppend(t, s, Record{Stream: st, Data: []byte("new"), Reset: true, Expect: 9900, Conditional: true}); res.Generation != 2 || res.Offset != 0 {
+	var res [1]Result
+	other := Record{Stream: st, Data: []byte("no"), Expect: 9900, Conditional: true, Within: 2}
+	if err := s.Append(t.Context(), []Record{other}, res[:]); !errors.Is(err, ErrExpect) {
+		t.Fatalf("an append to another generation: %v", err)
+	}
+	if res := mustAppend(t, s, Record{Stream: st, Data: []byte("new"), Reset: true, Expect: 9900, Conditional: true, Within: 1}); res.Generation != 2 || res.Offset != 0 {
 		t.Fatalf("%+v", res)
 	}
 	if _, err := io.Copy(io.Discard, r); !errors.Is(err, ErrGeneration) {

@@ -164,7 +164,7 @@ func (s *Store) dropUntaken(ups []*staged) {
 // goes to a chunk file of its own. Nothing is kept when it fails.
 func (st *Stream) Upload(ctx context.Context, r io.Reader, o UploadOptions) (Upload, error) {
 	s := st.store
-	rec := Record{Stream: st, Key: o.Key, Expect: o.Expect, Conditional: o.Conditional, Reset: o.Reset}
+	rec := Record{Stream: st, Key: o.Key, Expect: o.Expect, Conditional: o.Conditional, Within: o.Within, Reset: o.Reset}
 	body := &body{ctx: ctx, r: r, announced: o.Length}
 	if err := s.admit(&rec, o.Length); err != nil {
 		return Upload{}, err

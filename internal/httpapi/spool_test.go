@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"mime/multipart"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -154,6 +155,17 @@ func TestLargeChunksRefused(t *testing.T) {
 	c.Close()
 	waitFor(t, func() bool { return files() == 0 && w.s.Stats().BodyBytes == 0 })
 	w.absent("raw.refused")
+	c = w.dial() // a form that ends early behind its field
+	c.say("POST /portal_ingestion_policies/raw/ingest?reference=raw.refused HTTP/1.1\r\nHost: x\r\nContent-Type: " + typeForm + "\r\nContent-Length: 2000000\r\n\r\ndata_chunk=" + strings.Repeat("x", 1_500_000) + "&other=x")
+	waitFor(t, func() bool { return files() == 1 })
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	c.hear("POST").want(t, 400, "ended early")
+	w.absent("raw.refused")
+	if n := files(); n != 0 {
+		t.Errorf("%d files are left of a form", n)
+	}
 }
 
 // A large chunk that comes again is known.
@@ -207,5 +219,31 @@ func TestSlowChunkLeavesMemory(t *testing.T) {
 	}
 	if n := files(); n != 0 {
 		t.Errorf("%d files are left", n)
+	}
+}
+
+// Of two who replace, or go on with, the same state at once one alone does,
+// also when what the other leaves is as long as what both found.
+func TestSameLengthIsNotTheSame(t *testing.T) {
+	t.Parallel()
+	for name, head := range map[string]string{"up.match": "If-Match: ", "up.part": "Content-Range: bytes 5-400004/400005"} {
+		w, files := startSpool(t)
+		target := "/streams/" + name
+		a := w.put(target, "first")
+		a.want(t, 201, "")
+		if name == "up.match" {
+			head += a.header.Get("ETag")
+		}
+		c := w.dial()
+		c.say("PUT " + target + " HTTP/1.1\r\nHost: x\r\n" + head + "\r\nContent-Length: 400000\r\n\r\n" + strings.Repeat("b", 399_999))
+		waitFor(t, func() bool { return files() == 1 }) // it has looked at the stream
+		w.put(target, "other", "If-Match", a.header.Get("ETag")).want(t, 200, "")
+		c.say("b")
+		if late := c.hear("PUT"); late.status != 412 && late.status != 400 {
+			t.Errorf("%s: the later one got %d %q", name, late.status, late.body)
+		}
+		if got := w.content(name); got != "other" {
+			t.Errorf("%s has %d bytes, not what was kept", name, len(got))
+		}
 	}
 }

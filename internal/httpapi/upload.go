@@ -143,7 +143,7 @@ func (r *request) preconditions(u *upload) error {
 			return refuse(412, "changed", "the stream %q is not what If-Match asks for; it was left as it is", u.name)
 		}
 		if match != "*" {
-			u.options.Conditional, u.options.Expect = true, u.state.Length
+			u.options.Conditional, u.options.Expect, u.options.Within = true, u.state.Length, u.state.Generation
 		}
 	}
 	return nil
@@ -173,7 +173,7 @@ func (r *request) contentRange(u *upload) error {
 	}
 	u.part = part
 	u.options.Reset = false
-	u.options.Conditional, u.options.Expect = true, part.first
+	u.options.Conditional, u.options.Expect, u.options.Within = true, part.first, u.state.Generation
 	return nil
 }
 

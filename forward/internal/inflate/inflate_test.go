@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -316,9 +317,12 @@ func TestDamage(t *testing.T) {
 // TestSize counts without keeping, across windows and members.
 func TestSize(t *testing.T) {
 	t.Parallel()
-	data := append(logs(500_000), make([]byte, 500_000)...)
-	src := append(member(t, data, 6), member(t, logs(10), 6)...)
-	want := int64(len(data) + len(logs(10)))
+	far := make([]byte, window-50) // so far apart are all matches of what repeats it
+	rand.NewChaCha8([32]byte{}).Read(far)
+	data := slices.Concat(logs(500_000), make([]byte, 500_000), bytes.Repeat(far, 20))
+	small := logs(10)
+	src := slices.Concat(member(t, small, 6), member(t, data, 6), member(t, small, 6))
+	want := int64(len(data) + 2*len(small))
 	var d Decoder
 	for _, limit := range []int64{1 << 40, want} {
 		if n, err := d.Size(src, limit); n != want || err != nil {
