@@ -155,16 +155,22 @@ func TestLargeChunksRefused(t *testing.T) {
 	c.Close()
 	waitFor(t, func() bool { return files() == 0 && w.s.Stats().BodyBytes == 0 })
 	w.absent("raw.refused")
-	c = w.dial() // a form that ends early behind its field
-	c.say("POST /portal_ingestion_policies/raw/ingest?reference=raw.refused HTTP/1.1\r\nHost: x\r\nContent-Type: " + typeForm + "\r\nContent-Length: 2000000\r\n\r\ndata_chunk=" + strings.Repeat("x", 1_500_000) + "&other=x")
-	waitFor(t, func() bool { return files() == 1 })
-	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	c.hear("POST").want(t, 400, "ended early")
-	w.absent("raw.refused")
-	if n := files(); n != 0 {
-		t.Errorf("%d files are left of a form", n)
+	data := strings.Repeat("x", 1_500_000)
+	for kind, form := range map[string]string{ // that end early behind their field
+		typeForm:                       "data_chunk=" + data + "&other=x",
+		typeMultipart + "; boundary=b": "--b\r\nContent-Disposition: form-data; name=data_chunk\r\n\r\n" + data + "\r\n--b\r\n",
+	} {
+		c := w.dial()
+		c.say("POST /portal_ingestion_policies/raw/ingest?reference=raw.refused HTTP/1.1\r\nHost: x\r\nContent-Type: " + kind + "\r\nContent-Length: 2000000\r\n\r\n" + form)
+		waitFor(t, func() bool { return files() == 1 })
+		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		c.hear("POST").want(t, 400, "ended early")
+		w.absent("raw.refused")
+		if n := files(); n != 0 {
+			t.Errorf("%d files are left of a form", n)
+		}
 	}
 }
 
