@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -311,5 +312,35 @@ func TestCompressedBodies(t *testing.T) {
 			}
 		}
 		w.absent("up.bad")
+	}
+}
+
+// Who gives up waiting lets those behind go on, who want less.
+func TestBudgetLeave(t *testing.T) {
+	t.Parallel()
+	b := newBudget(10)
+	if err := b.take(t.Context(), 8, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func(n int) {
+		waitFor(t, func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.waiters.Len() == n
+		})
+	}
+	much, leave := context.WithCancel(t.Context())
+	left, got := make(chan error, 1), make(chan error, 1)
+	go func() { left <- b.take(much, 5, patience) }()
+	waiting(1)
+	go func() { got <- b.take(t.Context(), 2, patience) }()
+	waiting(2)
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first one: %v", err)
+	}
+	waiting(0)
+	if err := <-got; err != nil || b.used() != 10 {
+		t.Errorf("the second one: %v, %d bytes are taken", err, b.used())
 	}
 }
