@@ -64,6 +64,7 @@ func TestRetention(t *testing.T) {
 	}
 	w := start(t, "--config", config)
 	const rows, piece, limit = 400_000, 5000, 1_000_000
+	const file = 1 << 20 // streams.chunk_bytes: a file goes with its last byte
 	var all []byte
 	for i := range rows {
 		all = fmt.Appendf(all, "%d\n", i)
@@ -103,7 +104,7 @@ func TestRetention(t *testing.T) {
 	var k kept
 	awaitFor(t, 4*patience, "what is beyond the limit is gone", func() bool {
 		k = w.kept("numbers.kept")
-		return k.Begin > int64(len(all)-limit-limit/2) && w.disk("numbers.kept") < limit+limit/2
+		return k.Begin > int64(len(all)-limit-file-piece) && w.disk("numbers.kept") < limit+file+piece
 	})
 	if k.Length != int64(len(all)) || k.Begin > k.Length-limit+piece || all[k.Begin-1] != '\n' {
 		t.Errorf("%d bytes are kept: %+v", k.Length-k.Begin, k)
