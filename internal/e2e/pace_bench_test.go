@@ -231,7 +231,7 @@ func (p pace) load(b *testing.B, addr string, pools [][][]byte, rate float64, d 
 // when they are due, whatever the acks do, and a latency counts from that
 // moment. The server has one core, the load another. Servers are weir and, in
 // the same run, forwardload's own, which only walks the msgpack, writes and
-// shares an fdatasync.
+// shares an fdatasync. Last comes the disk alone.
 func BenchmarkPace(b *testing.B) {
 	program := forwardload(b)
 	onCore(b, os.Getpid(), 1)
@@ -254,6 +254,53 @@ func BenchmarkPace(b *testing.B) {
 			}
 		})
 	}
+	for _, rate := range []int{100, 300, 500} {
+		b.Run(fmt.Sprintf("disk-%dMiB", rate), func(b *testing.B) {
+			for range b.N {
+				paceDisk(b, rate)
+			}
+		})
+	}
+}
+
+// paceDisk is what a load costs on the disk alone: so many MiB a second for as
+// long, one after the other in new files past the page cache, each synced. What it
+// waits for, every ack waits for.
+func paceDisk(b *testing.B, rate int) {
+	b.Helper()
+	const size, perFile = 1 << 20, 64
+	dir := b.TempDir()
+	piece, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer syscall.Munmap(piece)
+	copy(piece, noise(5, size))
+	var h held
+	var file *os.File
+	began := time.Now()
+	for n := range 10 * rate {
+		due := began.Add(time.Second / time.Duration(rate) * time.Duration(n))
+		time.Sleep(time.Until(due))
+		if n%perFile == 0 {
+			if file, err = os.OpenFile(filepath.Join(dir, strconv.Itoa(n)), os.O_CREATE|os.O_RDWR|syscall.O_DIRECT, 0o600); err != nil {
+				b.Skipf("writes past the page cache: %v", err)
+			}
+			defer file.Close()
+		}
+		if _, err = file.WriteAt(piece, int64(n%perFile)*size); err == nil {
+			err = syscall.Fdatasync(int(file.Fd()))
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.lat = append(h.lat, time.Since(due))
+	}
+	slices.Sort(h.lat)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(h.at(0.5), "p50-ms")
+	b.ReportMetric(h.at(0.99), "p99-ms")
+	b.ReportMetric(h.at(1), "max-ms")
 }
 
 // hold measures a server: the most it takes, and the acks at 80 % of that.
