@@ -124,35 +124,49 @@ func TestSendToFluent(t *testing.T) {
 			addr := freeAddress(t)
 			_, port, _ := net.SplitHostPort(addr)
 			dir := t.TempDir()
-			file := filepath.Join(dir, "receiver.conf")
-			if err := os.WriteFile(file, []byte(strings.ReplaceAll(c.config, "PORT", port)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			log := peer(t, dir, append(append(command, c.args...), file))
-			awaitFor(t, 2*patience, "the receiver listens", func() bool {
-				c, err := net.Dial("tcp", addr)
-				if err == nil {
-					c.Close()
-				}
-				return err == nil
-			})
+			log := receiver(t, dir, addr, strings.ReplaceAll(c.config, "PORT", port), append(command, c.args...))
 			sent := []string{`{"seq":0,"text":"Grüße","flag":true}`, `{"seq":1,"deep":{"list":[1,"two"]}}`, `{"seq":2,"none":null}`}
 			send := exec.Command(program, "send", "to.fluent", "--to", addr)
 			send.Stdin = strings.NewReader(strings.Join(sent, "\n"))
 			if said, err := send.CombinedOutput(); err != nil || string(said) != fmt.Sprintf("%d acknowledged\n", len(sent)) {
 				t.Fatalf("weir send: %v\n%s", err, said)
 			}
-			var got []string
-			awaitFor(t, patience, "the receiver hands all on", func() bool {
-				got = handedOn(t, log)
-				return len(got) >= len(sent)
-			})
-			for i := range sent {
-				if want := handed(sent[i]); got[i] != want {
-					t.Errorf("record %d is %s, want %s", i, got[i], want)
-				}
-			}
+			mustHandOn(t, log, sent)
 		})
+	}
+}
+
+// receiver starts a program with a configuration, whose name it takes last, waits
+// until it listens, and gives the file that it writes to.
+func receiver(t *testing.T, dir, addr, config string, command []string) (log string) {
+	t.Helper()
+	file := filepath.Join(dir, "receiver.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log = peer(t, dir, append(command, file))
+	awaitFor(t, 2*patience, "the receiver listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return log
+}
+
+// mustHandOn waits until a receiver has handed on what was sent.
+func mustHandOn(t *testing.T, log string, sent []string) {
+	t.Helper()
+	var got []string
+	awaitFor(t, patience, "the receiver hands all on", func() bool {
+		got = handedOn(t, log)
+		return len(got) >= len(sent)
+	})
+	for i := range sent {
+		if want := handed(sent[i]); got[i] != want {
+			t.Errorf("record %d is %s, want %s", i, got[i], want)
+		}
 	}
 }
 

@@ -127,19 +127,8 @@ func TestSendToFluentSecured(t *testing.T) {
 			addr := freeAddress(t)
 			_, port, _ := net.SplitHostPort(addr)
 			dir := t.TempDir()
-			file := filepath.Join(dir, "receiver.conf")
 			text := strings.NewReplacer("PORT", port, "CERT", cert, "KEY", key).Replace(c.config)
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			log := peer(t, dir, append(append(command, c.args...), file))
-			awaitFor(t, 2*patience, "the receiver listens", func() bool {
-				c, err := net.Dial("tcp", addr)
-				if err == nil {
-					c.Close()
-				}
-				return err == nil
-			})
+			log := receiver(t, dir, addr, text, append(command, c.args...))
 			sent := []string{`{"seq":0,"text":"Grüße"}`, `{"seq":1}`}
 			to := []string{"--tls", "--ca-file", cert, "--to", addr, "to.fluent"}
 			if said, code := sending(t, "a key of some length", strings.Join(sent, "\n"), to...); code != 0 || said != fmt.Sprintf("%d acknowledged\n", len(sent)) {
@@ -148,16 +137,7 @@ func TestSendToFluentSecured(t *testing.T) {
 			if said, code := sending(t, "another key", sent[0], to...); code != 1 || !strings.Contains(said, "shared key") || strings.Contains(said, "acknowledged") {
 				t.Errorf("with another key: exit code %d\n%s", code, said)
 			}
-			var got []string
-			awaitFor(t, patience, "the receiver hands all on", func() bool {
-				got = handedOn(t, log)
-				return len(got) >= len(sent)
-			})
-			for i := range sent {
-				if want := handed(sent[i]); got[i] != want {
-					t.Errorf("record %d is %s, want %s", i, got[i], want)
-				}
-			}
+			mustHandOn(t, log, sent)
 		})
 	}
 }
