@@ -149,21 +149,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			config, err := c.server.Config(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go s.Serve(tls.NewListener(l, config))
-			raw, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer raw.Close()
+			raw := dialTLS(t, s, c.server)
 			c.client.ServerName = "127.0.0.1"
 			got := secured(t, tls.Client(raw, c.client))
 			if ok := string(got) == ack("id"); ok != c.ok || ok != (len(k.kept()) == 1) {
@@ -179,6 +165,28 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dialTLS has a server listen with certificates, and connects to it; of the
+// client's TLS nothing is done yet.
+func dialTLS(t *testing.T, s *Server, files TLS) net.Conn {
+	t.Helper()
+	config, err := files.Config(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go s.Serve(tls.NewListener(l, config))
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	return raw
 }
 
 // secured makes the handshake over TLS, sends a message and gives its ack.

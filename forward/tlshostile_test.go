@@ -112,21 +112,7 @@ func TestTLSAlertArrives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := TLS{CertFile: ca.path("server.crt"), KeyFile: ca.path("server.key"), ClientCAFile: ca.path("authority.pem")}.Config(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go s.Serve(tls.NewListener(l, config))
-	raw, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := dialTLS(t, s, TLS{CertFile: ca.path("server.crt"), KeyFile: ca.path("server.key"), ClientCAFile: ca.path("authority.pem")})
 	raw.SetDeadline(time.Now().Add(2 * time.Minute))
 	// The end of the client's handshake and its messages leave in one write, so
 	// that messages wait when the server refuses.
